@@ -1,0 +1,31 @@
+package config
+
+import "log/slog"
+
+// Secret is a value that never prints: every way of formatting it gives "***" (or nothing when it is empty). Reveal gives
+// the value, and is called only where it is handed to the other side.
+type Secret string
+
+const masked = "***"
+
+func (s Secret) mask() string {
+	if s == "" {
+		return ""
+	}
+	return masked
+}
+
+// Reveal gives the secret itself.
+func (s Secret) Reveal() string { return string(s) }
+
+// String masks the secret.
+func (s Secret) String() string { return s.mask() }
+
+// GoString masks the secret under %#v.
+func (s Secret) GoString() string { return s.mask() }
+
+// LogValue masks the secret in logs.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.mask()) }
+
+// MarshalText masks the secret in JSON and YAML.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.mask()), nil }
