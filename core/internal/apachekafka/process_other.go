@@ -1,0 +1,8 @@
+//go:build unix && !linux
+
+package apachekafka
+
+import "syscall"
+
+// dieWithParent does nothing: only Linux has a signal for a parent's death. Elsewhere a killed test leaves its brokers.
+func dieWithParent(*syscall.SysProcAttr) {}
