@@ -23,7 +23,7 @@ type Config struct {
 	Produce Produce `yaml:"produce"`
 	// Stream bounds a v3 record stream.
 	Stream Stream `yaml:"stream"`
-	// Limits bound one request and all of them together.
+	// Limits are the bounds of one request and of all of them together.
 	Limits Limits `yaml:"limits"`
 	// JSON bounds what is accepted as JSON.
 	JSON JSON `yaml:"json"`
@@ -59,7 +59,7 @@ type ServerTLS struct {
 	ClientCAFile string `yaml:"client_ca_file"`
 }
 
-// Management is the second listener: /livez, /readyz, /metrics.
+// Management is the second listener. It answers /livez, /readyz and /metrics.
 type Management struct {
 	// Address is the host:port to listen on. Empty turns it off.
 	Address string `yaml:"address" default:"127.0.0.1:8083"`
@@ -72,7 +72,7 @@ type Cluster struct {
 	// ID pins the cluster id under which v3 serves it. Empty: the id that the brokers report, which is then not known until
 	// one answers. A pinned id that differs from the brokers' is refused when they answer.
 	ID string `yaml:"id"`
-	// BootstrapServers are host:port addresses of brokers to start from.
+	// BootstrapServers are the brokers to start from, each as host:port. The others are found through them.
 	BootstrapServers []string `yaml:"bootstrap_servers"`
 	// TLS is TLS towards the brokers.
 	TLS ClientTLS `yaml:"tls"`
@@ -110,7 +110,7 @@ type ClientTLS struct {
 
 // SASL is authentication towards the brokers.
 type SASL struct {
-	// Mechanism is PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER. Empty: none.
+	// Mechanism is the SASL mechanism. Empty: no authentication.
 	Mechanism string `yaml:"mechanism" enum:",PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER"`
 	// Username is the user for PLAIN and SCRAM.
 	Username string `yaml:"username"`
@@ -122,7 +122,7 @@ type SASL struct {
 	OAuth OAuth `yaml:"oauth"`
 }
 
-// OAuth is the client-credentials grant of OAuth 2.0 (RFC 6749 §4.4).
+// OAuth is a source of tokens. It uses the client-credentials grant of OAuth 2.0 (RFC 6749 §4.4).
 type OAuth struct {
 	// TokenURL is the token endpoint; https, unless it is on the loopback.
 	TokenURL string `yaml:"token_url"`
@@ -130,7 +130,7 @@ type OAuth struct {
 	ClientID string `yaml:"client_id"`
 	// ClientSecret is the client's secret.
 	ClientSecret Secret `yaml:"client_secret"`
-	// Scopes are asked for.
+	// Scopes are the scopes to ask for.
 	Scopes []string `yaml:"scopes"`
 	// Extensions are SASL extensions sent with the token (logicalCluster, identityPoolId and the like).
 	Extensions map[string]string `yaml:"extensions"`
@@ -142,8 +142,8 @@ type API struct {
 	V2 bool `yaml:"v2" default:"true"`
 	// V3 offers the v3 API, under /v3 and under /kafka/v3.
 	V3 bool `yaml:"v3" default:"true"`
-	// Allowlist, when not empty, is the operations that are served: names such as api.v3.topics.list, or a family,
-	// api.v3.topics.*.
+	// Allowlist is the operations that are served: names such as api.v3.topics.list, or a family, api.v3.topics.*. Empty:
+	// all.
 	Allowlist []string `yaml:"allowlist"`
 	// Blocklist is operations that are not served. An operation in both lists is blocked.
 	Blocklist []string `yaml:"blocklist"`
@@ -163,7 +163,7 @@ type Produce struct {
 	StallTimeout time.Duration `yaml:"stall_timeout" default:"5s" min:"50ms" max:"10m"`
 	// FlushInterval is how long a record waits for others to share its batch.
 	FlushInterval time.Duration `yaml:"flush_interval" default:"1ms" min:"0s" max:"1s"`
-	// Compression of batches: none, gzip, snappy, lz4 or zstd.
+	// Compression is how batches are compressed, on their way to Kafka and in its log.
 	Compression string `yaml:"compression" default:"none" enum:"none,gzip,snappy,lz4,zstd"`
 	// MaxRecordBytes is the largest record (key, value, headers and Kafka's overhead). At most the topics' max.message.bytes.
 	MaxRecordBytes int `yaml:"max_record_bytes" default:"1000000" min:"1" max:"100000000"`
@@ -205,7 +205,7 @@ type Stream struct {
 	ReceiptBufferBytes int `yaml:"receipt_buffer_bytes" default:"1048576" min:"4096" max:"1073741824"`
 }
 
-// Limits bound one request and all of them together.
+// Limits are the bounds of one request and of all of them together.
 type Limits struct {
 	// HeaderBytes is the most that a request's line and headers may take. Beyond it: 431.
 	HeaderBytes int `yaml:"header_bytes" default:"16384" min:"1024" max:"1048576"`
@@ -239,16 +239,16 @@ type JSON struct {
 	Depth int `yaml:"depth" default:"1000" min:"1" max:"10000"`
 	// NumberLength is the longest number, in characters.
 	NumberLength int `yaml:"number_length" default:"1000" min:"1" max:"1000000"`
-	// DuplicateNames inside a record's data: allow keeps the text as it is, reject makes it a record error. Around the data
-	// they are always refused.
+	// DuplicateNames is what becomes of a name that is given twice inside a record's data: allow keeps the text as it is,
+	// reject makes it a record error. Around the data duplicates are always refused.
 	DuplicateNames string `yaml:"duplicate_names" default:"allow" enum:"allow,reject"`
 }
 
 // Log shapes the log.
 type Log struct {
-	// Level is debug, info, warn or error.
+	// Level is the least severity that is written.
 	Level string `yaml:"level" default:"info" enum:"debug,info,warn,error"`
-	// Format is json or text.
+	// Format is how a line is written: as a JSON object, or as text for people.
 	Format string `yaml:"format" default:"json" enum:"json,text"`
 	// Access writes one line for each request.
 	Access bool `yaml:"access" default:"true"`
