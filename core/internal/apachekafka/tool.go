@@ -7,6 +7,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -32,8 +35,19 @@ func (c *Cluster) Tool(ctx context.Context, class string, stdin io.Reader, argum
 	return stdout.Bytes(), nil
 }
 
-// ToolCommand is the command line that runs one of Kafka's Java tools, for a person to paste.
-func (c *Cluster) ToolCommand(class string, arguments ...string) []string {
-	options := []string{"-Dorg.slf4j.simpleLogger.defaultLogLevel=error"}
-	return c.distribution.command(context.Background(), 256, options, class, arguments...).Args
+// WriteToolScript writes a shell script into the cluster's directory that runs the Java tool that its first argument names
+// with the arguments that follow, and gives the script's path.
+func (c *Cluster) WriteToolScript() (string, error) {
+	command := c.distribution.command(context.Background(), 256, []string{"-Dorg.slf4j.simpleLogger.defaultLogLevel=error"}, `"$@"`)
+	arguments := command.Args
+	last := len(arguments) - 1
+	for i, argument := range arguments[:last] {
+		arguments[i] = "'" + strings.ReplaceAll(argument, "'", `'\''`) + "'"
+	}
+	path := filepath.Join(c.directory, "kafka-tool")
+	script := "#!/bin/sh\n# Runs one of Apache Kafka's tools: kafka-tool CLASS [ARGUMENT...]\nexec " + strings.Join(arguments, " ") + "\n"
+	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
+		return "", fmt.Errorf("write the script for Kafka's tools: %w", err)
+	}
+	return path, nil
 }
