@@ -214,7 +214,7 @@ func pemStore(t *testing.T, certificates Certificates) string {
 func TestBrokersDieWithTheProcessThatStartedThem(t *testing.T) {
 	if os.Getenv("WEIR_KAFKA_ORPHAN") != "" {
 		_, cluster := start(t, Options{})
-		fmt.Printf("\nbroker at %s pid %d\n", cluster.Node(1).Address(), cluster.Node(1).current().command.Process.Pid)
+		fmt.Printf("\nbroker at %s pid %d\n", cluster.Node(1).Address(), cluster.Node(1).current().PID())
 		select {} // until killed
 	}
 	command := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")

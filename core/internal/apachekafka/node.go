@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/weir-gateway/weir/core/internal/child"
 )
 
 // Node is one broker of a cluster.
@@ -24,7 +26,7 @@ type Node struct {
 	controllerPort int // zero: not a controller
 
 	mu      sync.Mutex
-	process *process // nil: never started
+	process *child.Process // nil: never started
 	logFrom int64    // where in the log the present run begins
 }
 
@@ -42,10 +44,9 @@ func (n *Node) LogFile() string { return filepath.Join(n.directory, "broker.log"
 
 // Kill ends the broker with SIGKILL and waits until it is gone.
 func (n *Node) Kill() error {
-	if err := n.signal(syscall.SIGKILL); err != nil {
-		return err
+	if process := n.current(); process != nil {
+		return process.Kill()
 	}
-	n.wait()
 	return nil
 }
 
@@ -60,7 +61,7 @@ func (n *Node) Stop(ctx context.Context) error {
 		return nil
 	}
 	select {
-	case <-process.done:
+	case <-process.Done():
 		return nil
 	case <-ctx.Done():
 		return errors.Join(fmt.Errorf("broker %d did not stop in time: %w", n.id, ctx.Err()), n.Kill())
@@ -90,12 +91,12 @@ func (n *Node) Restart(ctx context.Context) error {
 // Running reports whether the broker's process exists, paused or not.
 func (n *Node) Running() bool {
 	process := n.current()
-	return process != nil && !process.ended()
+	return process != nil && !process.Ended()
 }
 
 func (n *Node) propertiesFile() string { return filepath.Join(n.directory, "server.properties") }
 
-func (n *Node) current() *process {
+func (n *Node) current() *child.Process {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.process
@@ -103,14 +104,14 @@ func (n *Node) current() *process {
 
 func (n *Node) signal(signal syscall.Signal) error {
 	if process := n.current(); process != nil {
-		return process.signal(signal)
+		return process.Signal(signal)
 	}
 	return nil
 }
 
 func (n *Node) wait() {
 	if process := n.current(); process != nil {
-		<-process.done
+		<-process.Done()
 	}
 }
 
@@ -135,7 +136,7 @@ func (n *Node) launch() error {
 	command := n.cluster.distribution.command(context.Background(), n.cluster.options.heapMiB(), options, "kafka.Kafka", n.propertiesFile())
 	command.Dir = n.directory
 	command.Stdout, command.Stderr = log, log
-	process, err := spawn(command)
+	process, err := child.Start(command)
 	if err != nil {
 		return fmt.Errorf("broker %d: %w", n.id, err)
 	}
@@ -155,7 +156,7 @@ func (n *Node) awaitStart(ctx context.Context) error {
 	defer poll.Stop()
 	for {
 		select {
-		case <-process.done:
+		case <-process.Done():
 			log, err := n.log()
 			if bytes.Contains(log, []byte("Address already in use")) {
 				err = errors.Join(err, errPortTaken)

@@ -1,4 +1,4 @@
-package apachekafka
+package child
 
 import "syscall"
 
