@@ -210,7 +210,9 @@ func nearestVariable(name string) string {
 		return "unset it; the names are in docs/config.md"
 	}
 	if index != "" {
-		near = strings.Replace(near, "_0_", index, 1)
+		if own := strings.Replace(near, "_0_", index, 1); own != name { // else it is the number that is wrong: 00
+			near = own
+		}
 	}
 	return "did you mean " + near + "?"
 }

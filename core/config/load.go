@@ -28,7 +28,7 @@ func DefaultCluster() Cluster {
 
 // Load reads the configuration file at path, puts the WEIR_… variables of environ (as os.Environ gives it) over it, resolves
 // ${env:NAME} and ${file:PATH}, and validates. With an empty path all of it comes from the environment. The error is a
-// Problems with every problem; the Config that comes with one is not to be used.
+// Problems with every problem, and the Config then empty.
 func Load(path string, environ []string) (Config, error) {
 	if path == "" {
 		return Parse("", nil, environ)
@@ -93,14 +93,17 @@ func Parse(name string, data []byte, environ []string) (Config, error) {
 		if !d.knows(f) {
 			continue
 		}
-		problems = append(problems, d.placeOf(f.path).problem(f.path, f.message, f.cure))
+		problems = append(problems, d.placeOf(f).problem(f.path, f.message, f.cure))
 	}
-	return c, problems.orNil()
+	if len(problems) > 0 {
+		return Config{}, problems.orNil()
+	}
+	return c, nil
 }
 
 // knows says whether every setting that the finding is about could be read.
 func (d *decoder) knows(f finding) bool {
-	for _, path := range append(f.with, f.path) {
+	for _, path := range append([]string{f.path}, f.with...) {
 		for ; path != ""; path = parent(path) {
 			if d.broken[path] {
 				return false
@@ -110,13 +113,18 @@ func (d *decoder) knows(f finding) bool {
 	return true
 }
 
-// placeOf is where the setting at path was given, or the nearest section around it.
-func (d *decoder) placeOf(path string) place {
-	for {
+// placeOf is where the setting that f is about was given; when it was not, where one that f compares it with was; else the
+// nearest section around it.
+func (d *decoder) placeOf(f finding) place {
+	for _, path := range append([]string{f.path}, f.with...) {
 		if at, ok := d.places[path]; ok {
 			return at
 		}
-		path = parent(path)
+	}
+	for path := parent(f.path); ; path = parent(path) {
+		if at, ok := d.places[path]; ok {
+			return at
+		}
 	}
 }
 

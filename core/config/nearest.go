@@ -15,7 +15,11 @@ func nearest(name string, known []string) string {
 	wanted := []rune(plain(name))
 	best, bestDistance := "", 2+len(wanted)/6
 	for _, candidate := range known {
-		if d := distance(wanted, []rune(plain(candidate))); d < bestDistance {
+		d := distance(wanted, []rune(plain(candidate)))
+		if len(candidate) >= 4 && strings.HasPrefix(plain(name), plain(candidate)) {
+			d = min(d, 1) // "warning" for "warn"
+		}
+		if d < bestDistance {
 			best, bestDistance = candidate, d
 		}
 	}
@@ -63,7 +67,7 @@ func suggestKey(section reflect.Type, key string) (cure, meant string) {
 	elsewhere := keysNamed(reflect.TypeFor[Config](), "", strings.ToLower(key))
 	const most = 4
 	if len(elsewhere) > 0 && len(elsewhere) <= most {
-		return strings.Join(elsewhere, " and ") + map[bool]string{true: " exists", false: " exist"}[len(elsewhere) == 1], ""
+		return "did you mean " + alternatives(elsewhere) + "?", ""
 	}
 	return "the keys here are " + strings.Join(here, ", "), ""
 }

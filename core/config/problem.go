@@ -46,7 +46,7 @@ func (p Problem) String() string {
 	}
 	line.WriteString(sentence(p.Message))
 	if p.Cure != "" {
-		line.WriteString(" " + sentence(p.Cure))
+		line.WriteString(" " + capitalised(sentence(p.Cure)))
 	}
 	return line.String()
 }

@@ -27,15 +27,23 @@ func (c Config) Validate() error {
 }
 
 func (c Config) findings() []finding {
-	v := &validator{}
+	v := &validator{wrong: map[string]bool{}}
 	v.section(reflect.ValueOf(c), "")
 	v.relations(c)
 	return v.found
 }
 
-type validator struct{ found []finding }
+// validator collects findings. A relation to a setting that is wrong by itself says nothing, so it is left out.
+type validator struct {
+	found []finding
+	wrong map[string]bool
+}
 
 func (v *validator) add(path, message, cure string, with ...string) {
+	if slices.ContainsFunc(with, func(other string) bool { return v.wrong[other] }) {
+		return
+	}
+	v.wrong[path] = true
 	v.found = append(v.found, finding{path, complaint{message, cure}, with})
 }
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -41,6 +42,9 @@ func setScalar(field reflect.Value, s setting, text string) *complaint {
 		}
 	case numberKind:
 		n, err := strconv.ParseInt(text, 10, 64)
+		if errors.Is(err, strconv.ErrRange) {
+			return &complaint{strings.Trim(shown(text), `"`) + " is too large", "write a smaller number"}
+		}
 		if err != nil {
 			return &complaint{"expected a whole number, got " + shown(text), "write digits only"}
 		}
@@ -149,10 +153,8 @@ func sizeText(n int64) string {
 func shown(text string) string {
 	const most = 60
 	switch {
-	case text == "":
-		return "nothing"
 	case strings.Contains(text, "@"):
-		return "something with an @ (not shown: it may hold a password)"
+		return "a text with an @ (not shown: it may hold a password)"
 	case len(text) > most:
 		cut := most
 		for cut > 0 && !utf8.RuneStart(text[cut]) {

@@ -18,6 +18,7 @@ import (
 const (
 	maxFileBytes = 1 << 20
 	maxDepth     = 32
+	maxTokens    = 100_000 // the parser takes time that grows with the square of a section's keys
 	maxNodes     = 50_000
 )
 
@@ -86,8 +87,12 @@ func readYAML(file string, data []byte) (*node, Problems) {
 		return nil, r.problems
 	}
 	tokens := lexer.Tokenize(string(data))
+	if len(tokens) > maxTokens {
+		r.add(r.at(tokens[maxTokens]), "", fmt.Sprintf("has more than %d words and signs", maxTokens), "give a configuration file")
+		return nil, r.problems
+	}
 	if deep := tooDeep(tokens); deep != nil {
-		r.add(r.at(deep), "", fmt.Sprintf("is nested deeper than %d levels", maxDepth), "a configuration needs six")
+		r.add(r.at(deep), "", fmt.Sprintf("is nested deeper than %d levels", maxDepth), "check brackets and indentation")
 		return nil, r.problems
 	}
 	// Duplicate keys are let through so that they are told together with all other problems.
@@ -103,7 +108,7 @@ func readYAML(file string, data []byte) (*node, Problems) {
 			continue
 		}
 		if documents++; documents > 1 {
-			r.add(r.at(document.Body.GetToken()), "", "holds a second document", "remove the --- and what follows it")
+			r.add(r.begin(document.Body), "", "holds a second document", "remove the --- and what follows it")
 			break
 		}
 		read := r.node(document.Body, "", 0)
@@ -111,6 +116,7 @@ func readYAML(file string, data []byte) (*node, Problems) {
 		case read == nil || read.shape == nothing:
 		case read.shape != section:
 			r.add(read.place, "", "expected keys and values at the top, got "+read.describe(false), "begin with a section, as listen:")
+			return nil, r.problems
 		default:
 			root.entries = read.entries
 		}
@@ -171,6 +177,19 @@ func (r *reader) at(t *token.Token) place {
 	return place{file: r.file, line: t.Position.Line, column: t.Position.Column}
 }
 
+// begin is where n begins: for a section in lines, at its first key.
+func (r *reader) begin(n ast.Node) place {
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		if len(n.Values) > 0 && !n.IsFlowStyle {
+			return r.at(n.Values[0].Key.GetToken())
+		}
+	case *ast.MappingValueNode:
+		return r.at(n.Key.GetToken())
+	}
+	return r.at(n.GetToken())
+}
+
 // syntax reports an error of the parser. Its texts are sentences of its own unless they quote the file, which may be a secret.
 func (r *reader) syntax(err error, start place) {
 	message, at := "is not YAML", start
@@ -178,7 +197,7 @@ func (r *reader) syntax(err error, start place) {
 	if errors.As(err, &wrong) {
 		at = r.at(wrong.Token)
 		if !strings.ContainsAny(wrong.Message, `"`+"`") {
-			message += ": " + wrong.Message
+			message += ": " + strings.ReplaceAll(wrong.Message, "\t", `\t`)
 		}
 	}
 	r.add(at, "", message, "check indentation, colons with a space after them, and quotes")
@@ -194,10 +213,10 @@ func (r *reader) node(n ast.Node, path string, depth int) *node {
 		return nil
 	}
 	if depth > maxDepth {
-		r.add(r.at(n.GetToken()), path, fmt.Sprintf("is nested deeper than %d levels", maxDepth), "a configuration needs six")
+		r.add(r.at(n.GetToken()), path, fmt.Sprintf("is nested deeper than %d levels", maxDepth), "check brackets and indentation")
 		return nil
 	}
-	made := &node{place: r.at(n.GetToken())}
+	made := &node{place: r.begin(n)}
 	switch n := n.(type) {
 	case *ast.NullNode:
 		made.shape = nothing
@@ -207,6 +226,9 @@ func (r *reader) node(n ast.Node, path string, depth int) *node {
 		made.shape, made.text = number, n.GetToken().Value
 	case *ast.StringNode:
 		made.shape, made.text = text, n.Value
+		if n.Token.Type == token.StringType && isNumber(n.Value) {
+			made.shape = number // with more digits than the parser knows a type for
+		}
 	case *ast.LiteralNode:
 		made.shape, made.text = text, n.Value.Value
 	case *ast.SequenceNode:
@@ -217,13 +239,9 @@ func (r *reader) node(n ast.Node, path string, depth int) *node {
 	case *ast.MappingNode:
 		made.shape = section
 		r.entries(made, n.Values, path, depth)
-		if len(n.Values) > 0 && !n.IsFlowStyle {
-			made.place = r.at(n.Values[0].Key.GetToken())
-		}
 	case *ast.MappingValueNode:
 		made.shape = section
 		r.entries(made, []*ast.MappingValueNode{n}, path, depth)
-		made.place = r.at(n.Key.GetToken())
 	case *ast.AnchorNode:
 		if n.Value == nil {
 			made.shape = nothing
