@@ -50,6 +50,9 @@ const (
 	Persisted
 	// Unknown: the record may or may not be in the log, now or a little later. A retry may duplicate it.
 	Unknown
+
+	// Outcomes is how many there are, for arrays that an Outcome indexes.
+	Outcomes = 3
 )
 
 // String gives the outcome's name in receipts, metrics and logs.

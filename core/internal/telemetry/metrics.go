@@ -1,5 +1,5 @@
-// Package telemetry is what Weir tells its operators: metrics and the log. It is a leaf: every package may use it, it knows
-// none of them. Names begin with weir_, units are base units, and every label's values come from a closed set, so that no
+// Package telemetry is what Weir tells its operators: metrics and the log. It is almost a leaf: every package may use it,
+// and it knows only the words of package record. Names begin with weir_, units are base units, and every label's values come from a closed set, so that no
 // client can make the number of series grow.
 package telemetry
 
@@ -8,11 +8,14 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/weir-gateway/weir/core/internal/record"
 )
 
 // Metrics is one gateway's own registry: two gateways in a process do not disturb each other.
@@ -20,8 +23,8 @@ type Metrics struct {
 	registry    *prometheus.Registry
 	requests    *prometheus.CounterVec
 	durations   *prometheus.HistogramVec
-	records     *prometheus.CounterVec
-	recordBytes *prometheus.CounterVec
+	records     [record.Outcomes]atomic.Int64
+	recordBytes [record.Outcomes]atomic.Int64
 	refusals    *prometheus.CounterVec
 	kafkaErrors *prometheus.CounterVec
 }
@@ -35,10 +38,6 @@ func NewMetrics() *Metrics {
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "weir_http_request_duration_seconds",
 			Help:    "Time from a request's header to the end of its answer, by operation.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}}, []string{"operation"}),
-		records: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_records_total",
-			Help: "Records that clients produced, by outcome."}, []string{"outcome"}),
-		recordBytes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_record_bytes_total",
-			Help: "Bytes of keys, values and headers of those records, by outcome."}, []string{"outcome"}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_refused_total",
 			Help: "Requests refused at a bound before any work was done, by bound."}, []string{"bound"}),
 		kafkaErrors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_kafka_errors_total",
@@ -47,8 +46,16 @@ func NewMetrics() *Metrics {
 	version, revision := build()
 	info := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weir_build_info", Help: "1, labelled with what is running.",
 		ConstLabels: prometheus.Labels{"version": version, "revision": revision, "go": runtime.Version()}}, func() float64 { return 1 })
-	m.registry.MustRegister(m.requests, m.durations, m.records, m.recordBytes, m.refusals, m.kafkaErrors, info,
+	m.registry.MustRegister(m.requests, m.durations, m.refusals, m.kafkaErrors, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for outcome := range record.Outcome(record.Outcomes) {
+		labels := prometheus.Labels{"outcome": outcome.String()}
+		m.registry.MustRegister(
+			prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "weir_records_total", ConstLabels: labels,
+				Help: "Records that clients produced, by outcome."}, func() float64 { return float64(m.records[outcome].Load()) }),
+			prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "weir_record_bytes_total", ConstLabels: labels,
+				Help: "Bytes of keys, values and headers of those records, by outcome."}, func() float64 { return float64(m.recordBytes[outcome].Load()) }))
+	}
 	return m
 }
 
@@ -93,10 +100,10 @@ func (o *Operation) Done(status int, duration time.Duration) {
 	o.requests.WithLabelValues(strconv.Itoa(status)).Inc()
 }
 
-// Records counts records of one outcome ("persisted", "not_persisted", "unknown") and their bytes.
-func (m *Metrics) Records(outcome string, records, bytes int) {
-	m.records.WithLabelValues(outcome).Add(float64(records))
-	m.recordBytes.WithLabelValues(outcome).Add(float64(bytes))
+// Record counts one record and its bytes. It is called for every record, so it is two atomic additions.
+func (m *Metrics) Record(outcome record.Outcome, bytes int) {
+	m.records[outcome].Add(1)
+	m.recordBytes[outcome].Add(int64(bytes))
 }
 
 // Refused counts a request refused at a bound: "in_flight", "buffered_bytes", "body_bytes" and so on.

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-gateway/weir/core/config"
+	"github.com/weir-gateway/weir/core/internal/telemetry"
+)
+
+func newServeCommand() *cobra.Command {
+	var file string
+	command := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the gateway in front of real clusters",
+		Long: "Serve runs the gateway until SIGTERM or Ctrl-C and then drains. It starts even when no broker answers: /readyz on the\n" +
+			"management address says what is missing. All settings are in docs/config.md.",
+		Example: "  weir serve --config weir.yaml\n  WEIR_CLUSTERS_0_NAME=main WEIR_CLUSTERS_0_BOOTSTRAP_SERVERS=localhost:9092 weir serve",
+		Args:    cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			settings, err := config.Load(file, os.Environ())
+			if err != nil {
+				var problems config.Problems
+				if errors.As(err, &problems) {
+					fmt.Fprintln(command.ErrOrStderr(), problems.Error())
+					return errReported
+				}
+				return err
+			}
+			logger := telemetry.NewLogger(settings.Log, command.ErrOrStderr())
+			gateway, err := listen(command.Context(), settings, logger)
+			if err != nil {
+				return err
+			}
+			logger.Info("serving", "address", gateway.clients.Addr().String(), "management", settings.Management.Address)
+			return gateway.run(command.Context())
+		},
+	}
+	command.Flags().StringVarP(&file, "config", "c", "", "configuration file; without one, WEIR_… variables alone")
+	return command
+}

@@ -1,0 +1,129 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/weir-gateway/weir/core/config"
+	"github.com/weir-gateway/weir/core/internal/kafka"
+	"github.com/weir-gateway/weir/core/internal/kafka/admin"
+	"github.com/weir-gateway/weir/core/internal/kafka/producer"
+	"github.com/weir-gateway/weir/core/internal/rest"
+	"github.com/weir-gateway/weir/core/internal/rest/v2"
+	"github.com/weir-gateway/weir/core/internal/rest/v3"
+	"github.com/weir-gateway/weir/core/internal/telemetry"
+	"github.com/weir-gateway/weir/docs/api"
+)
+
+// Core is one gateway. It is safe for concurrent use.
+type Core struct {
+	handler  *rest.Handler
+	metrics  *telemetry.Metrics
+	clusters []*cluster
+	state    state
+}
+
+// cluster is one Kafka cluster's parts, in the order in which they were opened.
+type cluster struct {
+	name     string
+	client   *kafka.Client
+	producer *producer.Producer
+}
+
+// New builds a gateway. It returns without waiting for any broker: Ready says when they have answered. settings must have
+// come through config.Load or config.Parse, or be config.Default with clusters; an error names a setting that cannot work.
+// ctx bounds the building only.
+func New(ctx context.Context, settings config.Config, logger *slog.Logger) (*Core, error) {
+	if len(settings.Clusters) == 0 {
+		return nil, errors.New("core: no Kafka cluster is configured; add one under clusters")
+	}
+	c := &Core{metrics: telemetry.NewMetrics()}
+	served := make([]*rest.Cluster, 0, len(settings.Clusters))
+	for _, one := range settings.Clusters {
+		opened, err := c.open(ctx, one, settings.Produce, logger)
+		if err != nil {
+			return nil, errors.Join(err, c.Close(ctx))
+		}
+		served = append(served, opened)
+	}
+	handler, err := rest.NewHandler(&settings, rest.Dependencies{Clusters: served, Routes: Routes(settings.API), Logger: logger, Metrics: c.metrics})
+	if err != nil {
+		return nil, errors.Join(err, c.Close(ctx))
+	}
+	c.handler = handler
+	return c, nil
+}
+
+// Routes gives the route table for what api offers.
+func Routes(offered config.API) []*rest.Route {
+	routes := []*rest.Route{rest.OpenAPIRoute(api.Document)}
+	if offered.V2 {
+		routes = append(routes, v2.Routes()...)
+	}
+	if offered.V3 {
+		routes = append(routes, v3.Routes()...)
+	}
+	return routes
+}
+
+func (c *Core) open(ctx context.Context, settings config.Cluster, produce config.Produce, logger *slog.Logger) (*rest.Cluster, error) {
+	client, err := kafka.Open(ctx, settings, produce, logger)
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: %w", settings.Name, err)
+	}
+	part := &cluster{name: settings.Name, client: client}
+	c.clusters = append(c.clusters, part)
+	if part.producer, err = producer.New(client, produce, c.metrics); err != nil {
+		return nil, fmt.Errorf("cluster %s: %w", settings.Name, err)
+	}
+	labels := map[string]string{"cluster": settings.Name}
+	c.metrics.Gauge("weir_producer_buffer_records", "Records handed to Kafka's client that have no answer yet.", labels, func() float64 {
+		records, _ := part.producer.Buffered()
+		return float64(records)
+	})
+	c.metrics.Gauge("weir_producer_buffer_bytes", "Bytes of those records.", labels, func() float64 {
+		_, bytes := part.producer.Buffered()
+		return float64(bytes)
+	})
+	c.metrics.Gauge("weir_cluster_ready", "1 when the cluster can be used, else 0.", labels, func() float64 {
+		if part.ready() != nil {
+			return 0
+		}
+		return 1
+	})
+	return rest.NewCluster(settings.Name, client.ID, part.ready, admin.New(client), part.producer), nil
+}
+
+// ready is nil, or why the cluster cannot be used.
+func (c *cluster) ready() error { return errors.Join(c.client.Ready(), c.producer.Ready()) }
+
+// ServeHTTP serves clients.
+func (c *Core) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.handler.ServeHTTP(w, r) }
+
+// Drain begins the end: the gateway reports itself not ready at once, and answers go on.
+func (c *Core) Drain() { c.state.drain() }
+
+// EndStreams ends what would last: streams stop reading and finish what they have read, and kept-alive connections close after
+// their next answer.
+func (c *Core) EndStreams() { c.handler.Drain() }
+
+// Close finishes what was accepted and leaves the clusters. Records that Kafka has not answered when ctx ends are told as
+// unknown; the error says of which cluster. Nothing may be served any more.
+func (c *Core) Close(ctx context.Context) error {
+	c.state.drain()
+	var failed []error
+	for _, part := range c.clusters {
+		if part.producer != nil {
+			if err := part.producer.Close(ctx); err != nil {
+				failed = append(failed, fmt.Errorf("cluster %s: %w", part.name, err))
+			}
+		}
+		if err := part.client.Close(ctx); err != nil {
+			failed = append(failed, fmt.Errorf("cluster %s: %w", part.name, err))
+		}
+	}
+	return errors.Join(failed...)
+}

@@ -1,0 +1,409 @@
+package rest
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"path"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/weir-gateway/weir/core/config"
+	"github.com/weir-gateway/weir/core/identity"
+	"github.com/weir-gateway/weir/core/internal/fault"
+	"github.com/weir-gateway/weir/core/internal/record"
+	"github.com/weir-gateway/weir/core/internal/telemetry"
+)
+
+// Handler is the chain. It is made once from the route table and is safe for concurrent use.
+type Handler struct {
+	settings *config.Config
+	clusters []*Cluster
+	logger   *slog.Logger
+	metrics  *telemetry.Metrics
+	mux      *http.ServeMux
+	links    links
+	bodies   budget
+	inFlight atomic.Int64
+	draining context.Context
+	drain    context.CancelFunc
+	unrouted *telemetry.Operation // counts what reached no route
+}
+
+// Dependencies are what a Handler is built on.
+type Dependencies struct {
+	Clusters []*Cluster // the first is the default
+	Routes   []*Route
+	Logger   *slog.Logger
+	Metrics  *telemetry.Metrics
+}
+
+// NewHandler builds the chain over the route table. The error is an allow or block list that names no operation.
+func NewHandler(settings *config.Config, d Dependencies) (*Handler, error) {
+	h := &Handler{settings: settings, clusters: d.Clusters, logger: d.Logger, metrics: d.Metrics, mux: http.NewServeMux(), links: newLinks(settings.API),
+		unrouted: d.Metrics.Operation("none")}
+	h.draining, h.drain = context.WithCancel(context.Background())
+	h.bodies.max = settings.Limits.BufferedBytes
+	if h.bodies.max == 0 {
+		h.bodies.max = defaultBuffer()
+	}
+	var operations []string
+	for _, route := range d.Routes {
+		operations = append(operations, route.Operations()...)
+	}
+	access, err := newAccess(settings.API, operations)
+	if err != nil {
+		return nil, err
+	}
+	endpoints := map[string]*endpoint{}
+	for _, route := range d.Routes {
+		for _, pattern := range append([]string{route.Pattern}, route.Aliases...) {
+			e := endpoints[pattern]
+			if e == nil {
+				e = &endpoint{handler: h, api: route.API, routes: map[string]*served{}, blocked: map[string]bool{}}
+				endpoints[pattern] = e
+				h.mux.Handle(pattern, e)
+			}
+			e.add(route, access, d.Metrics)
+		}
+	}
+	h.mux.Handle("/", &endpoint{handler: h, api: &API{Name: "none", ErrorType: ApplicationJSON}})
+	d.Metrics.Gauge("weir_in_flight_requests", "Requests being served.", nil, func() float64 { return float64(h.inFlight.Load()) })
+	d.Metrics.Gauge("weir_request_buffer_bytes", "Bytes of request bodies held.", nil, func() float64 { return float64(h.bodies.used.Load()) })
+	d.Metrics.Gauge("weir_request_buffer_limit_bytes", "Bytes of request bodies that may be held.", nil, func() float64 { return float64(h.bodies.max) })
+	return h, nil
+}
+
+// defaultBuffer is a quarter of the memory limit, or 256 MiB without one.
+func defaultBuffer() int64 {
+	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
+		return limit / 4
+	}
+	return 256 << 20
+}
+
+// Drain ends what lasts: streams stop reading and finish what they have read, and every further request is its connection's
+// last.
+func (h *Handler) Drain() { h.drain() }
+
+// InFlight is how many requests are being served.
+func (h *Handler) InFlight() int64 { return h.inFlight.Load() }
+
+// endpoint is one path of the table with the routes of its methods.
+type endpoint struct {
+	handler *Handler
+	api     *API
+	routes  map[string]*served // by method; a method that is blocked has none
+	blocked map[string]bool
+	allow   string
+}
+
+// served is a route with its counters.
+type served struct {
+	*Route
+	access  access
+	metrics map[string]*telemetry.Operation // by operation id
+}
+
+func (e *endpoint) add(route *Route, access access, metrics *telemetry.Metrics) {
+	s := &served{Route: route, access: access, metrics: map[string]*telemetry.Operation{}}
+	offered := false
+	for _, id := range route.Operations() {
+		s.metrics[id] = metrics.Operation(id)
+		offered = offered || access.offers(id)
+	}
+	if offered {
+		e.routes[route.Method] = s
+	} else {
+		e.blocked[route.Method] = true
+	}
+	methods := []string{http.MethodOptions}
+	for method := range e.routes {
+		methods = append(methods, method)
+		if method == http.MethodGet {
+			methods = append(methods, http.MethodHead)
+		}
+	}
+	slices.Sort(methods)
+	e.allow = strings.Join(methods, ", ")
+}
+
+// exchange is the state of one request in the chain.
+type exchange struct {
+	responseWriter
+	tally   tally
+	request Request
+	started time.Time
+	counted *telemetry.Operation
+	id      string // operation id, for the log
+	answer  MediaType
+	failure *fault.Error
+}
+
+// ServeHTTP takes a request through the chain.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{started: time.Now(), answer: ApplicationJSON, id: "none"}
+	x.ResponseWriter = w
+	x.tally.metrics = h.metrics
+	x.request = Request{Request: r, ID: requestID(r), Principal: identity.Anonymous, Settings: h.settings, bodies: &h.bodies, draining: h.draining, control: http.NewResponseController(w)}
+	w.Header()["Weir-Request-Id"] = []string{x.request.ID}
+	if h.draining.Err() != nil && r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close")
+	}
+	inFlight := h.inFlight.Add(1)
+	defer h.finish(x)
+	if refused := h.refuse(r, inFlight); refused != nil {
+		x.fail(refused)
+		return
+	}
+	if target := cleanTarget(r); target != nil {
+		h.mux.ServeHTTP(x, target)
+		return
+	}
+	x.fail(notFound())
+}
+
+// refuse applies the bounds that need nothing but the header.
+func (h *Handler) refuse(r *http.Request, inFlight int64) *fault.Error {
+	limits := &h.settings.Limits
+	switch {
+	case inFlight > int64(limits.InFlight):
+		h.metrics.Refused("in_flight")
+		return fault.New(fault.Overloaded, "The gateway serves as many requests as it may. Try again later.")
+	case len(r.RequestURI) > limits.URIBytes:
+		h.metrics.Refused("uri_bytes")
+		return fault.Newf(fault.URITooLong, "The request target is longer than %d bytes.", limits.URIBytes)
+	}
+	count, size := 0, 0
+	for name, values := range r.Header {
+		count += len(values)
+		for _, value := range values {
+			size += len(name) + len(value) + len(": \r\n")
+		}
+	}
+	if count > limits.HeaderCount || size > limits.HeaderBytes {
+		h.metrics.Refused("header")
+		return fault.Newf(fault.HeaderTooLarge, "The request has more than %d header fields or more than %d bytes of them.", limits.HeaderCount, limits.HeaderBytes)
+	}
+	return nil
+}
+
+// cleanTarget gives the request to route: nil for a path that means something else to whoever cleans it (//, /./, /../, in
+// any spelling), since policy and router must see the same path and a redirect would make clients send a POST elsewhere. One
+// trailing slash is taken off.
+func cleanTarget(r *http.Request) *http.Request {
+	p := r.URL.Path
+	if p == "" || p[0] != '/' {
+		return nil
+	}
+	trimmed := p
+	if len(p) > 1 {
+		trimmed = strings.TrimSuffix(p, "/")
+	}
+	if path.Clean(p) != trimmed || strings.Contains(r.URL.EscapedPath(), "//") {
+		return nil
+	}
+	if trimmed == p {
+		return r
+	}
+	target, u := *r, *r.URL
+	u.Path = trimmed
+	u.RawPath = strings.TrimSuffix(u.RawPath, "/")
+	target.URL = &u
+	return &target
+}
+
+// ServeHTTP chooses the method's route and takes the request to it.
+func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := w.(*exchange) // the Handler's own writer: nothing stands between the chain and the mux
+	x.request.Request = r
+	x.answer = e.api.ErrorType
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	route := e.routes[method]
+	if route == nil {
+		switch {
+		case len(e.routes) == 0 && len(e.blocked) == 0, e.blocked[method] && method == http.MethodGet:
+			x.fail(notFound())
+		case r.Method == http.MethodOptions:
+			w.Header().Set("Allow", e.allow)
+			w.Header().Set("Content-Length", "0")
+			w.WriteHeader(http.StatusOK)
+		default:
+			w.Header().Set("Allow", e.allow)
+			x.fail(fault.New(fault.MethodNotAllowed, "HTTP 405 Method Not Allowed"))
+		}
+		return
+	}
+	if err := e.handler.run(x, route); err != nil {
+		x.fail(fault.From(err))
+	}
+}
+
+// run is the part of the chain that knows the route. Policy is asked nowhere else, and Grants are made nowhere else.
+func (h *Handler) run(x *exchange, route *served) error {
+	r := &x.request
+	x.id = route.ID
+	x.counted = route.metrics[route.ID]
+	if x.counted == nil { // a route with variants: until the variant is known, its first
+		x.counted = route.metrics[route.Variants[0]]
+	}
+	var ok bool
+	if r.ContentType, ok = contentType(r.Request, route.Consumes); !ok {
+		x.answer = errorTypeFromAccept(r.Request)
+		return fault.New(fault.UnsupportedMediaType, "HTTP 415 Unsupported Media Type")
+	}
+	if route.Identify != nil {
+		x.id = route.Identify(r.ContentType)
+		if x.counted = route.metrics[x.id]; x.counted == nil {
+			return fault.Newf(fault.Internal, "operation %s is not in the table", x.id)
+		}
+		if !route.access.offers(x.id) {
+			return fault.New(fault.MethodNotAllowed, "HTTP 405 Method Not Allowed")
+		}
+	}
+	if r.Answer, ok = negotiate(r.Header["Accept"], route.Produces); !ok {
+		return fault.New(fault.NotAcceptable, "HTTP 406 Not Acceptable")
+	}
+	x.answer = r.Answer
+	if len(r.Header["Prefer"]) > 0 {
+		r.Prefer = parsePreferences(r.Request)
+	}
+	r.BaseURL = h.links.base(r.Request)
+	ctx := r.Context()
+	if !route.Stream {
+		var cancel context.CancelFunc
+		r.deadline = x.started.Add(h.settings.Limits.RequestTimeout)
+		ctx, cancel = context.WithDeadline(ctx, r.deadline)
+		defer cancel()
+	}
+	operation, serve, err := route.Bind(r)
+	if err != nil {
+		return err
+	}
+	operation.ID, operation.Action = x.id, route.Action
+	grant, err := h.decide(ctx, x, operation)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, x, grant)
+}
+
+// decide is where policy and quota say whether the operation may run. Everyone may do everything until they are there.
+func (h *Handler) decide(_ context.Context, x *exchange, operation Operation) (*Grant, error) {
+	return &Grant{principal: x.request.Principal, operation: operation, clusters: h.clusters, limits: &h.settings.Limits,
+		settle: x.tally.settle, refused: x.tally.refused}, nil
+}
+
+// fail answers with a fault if nothing has been answered yet. After that the answer's own end is all that can tell.
+func (x *exchange) fail(f *fault.Error) {
+	x.failure = f
+	if x.status == 0 {
+		if x.request.Request.Body != nil && x.request.ContentLength != 0 && x.request.ProtoMajor == 1 && unread(f) {
+			x.Header().Set("Connection", "close") // the body was not read and will not be
+		}
+		writeError(x, x.answer, f)
+	}
+}
+
+// unread reports whether a fault was found before the body was read, when reading it only to throw it away would be the
+// very work that the bound is there to save.
+func unread(f *fault.Error) bool {
+	switch f.Code {
+	case fault.BodyTooLarge, fault.Overloaded, fault.URITooLong, fault.HeaderTooLarge, fault.RequestTimeout, fault.Unavailable:
+		return true
+	default:
+		return false
+	}
+}
+
+// finish is every request's end: a panic becomes a 500 for that request only, the log and the metrics are told, and what the
+// request held is given back.
+func (h *Handler) finish(x *exchange) {
+	caught := recover()
+	if caught != nil && caught != http.ErrAbortHandler {
+		h.logger.Error("panic", "request_id", x.request.ID, "operation", x.id, "panic", caught, "stack", string(debug.Stack()))
+		if x.status == 0 {
+			x.fail(fault.New(fault.Internal, "Internal Server Error"))
+		} else {
+			caught = http.ErrAbortHandler // the answer has begun: cut it, so that nobody takes it for a whole one
+			x.failure = fault.New(fault.Internal, "Internal Server Error")
+		}
+	}
+	h.inFlight.Add(-1)
+	if x.request.reserved > 0 {
+		h.bodies.give(x.request.reserved)
+	}
+	duration := time.Since(x.started)
+	if x.counted == nil {
+		x.counted = h.unrouted
+	}
+	x.counted.Done(x.status, duration)
+	h.logAccess(x, duration)
+	if caught == http.ErrAbortHandler {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// logAccess writes the request's line. Everything in it that a client wrote is escaped by the log's format.
+func (h *Handler) logAccess(x *exchange, duration time.Duration) {
+	level := slog.LevelInfo
+	if x.failure != nil && x.failure.Code == fault.Internal {
+		level = slog.LevelError
+	} else if !h.settings.Log.Access {
+		return
+	}
+	if !h.logger.Enabled(context.Background(), level) {
+		return
+	}
+	r := &x.request
+	attributes := make([]slog.Attr, 0, 16)
+	attributes = append(attributes, slog.String("request_id", r.ID), slog.String("operation", x.id), slog.String("method", r.Method),
+		slog.String("path", r.URL.Path), slog.Int("status", x.status), slog.Int64("bytes", x.bytes),
+		slog.Float64("duration_ms", math.Round(float64(duration)/1e3)/1e3), slog.String("remote", r.RemoteAddr), slog.String("principal", r.Principal.ID))
+	persisted := x.tally.records[record.Persisted].Load()
+	failed := x.tally.records[record.NotPersisted].Load() + x.tally.unread.Load()
+	unknown := x.tally.records[record.Unknown].Load()
+	if persisted+failed+unknown > 0 {
+		attributes = append(attributes, slog.Int64("records", persisted+failed+unknown))
+		if failed > 0 {
+			attributes = append(attributes, slog.Int64("records_failed", failed))
+		}
+		if unknown > 0 {
+			attributes = append(attributes, slog.Int64("records_unknown", unknown))
+		}
+	}
+	if x.failure != nil {
+		attributes = append(attributes, slog.String("error", x.failure.Error()))
+	}
+	h.logger.LogAttrs(context.Background(), level, "request", attributes...)
+}
+
+// requestID takes over a client's id if it is harmless, else makes one.
+func requestID(r *http.Request) string {
+	if values := r.Header["Weir-Request-Id"]; len(values) == 1 && harmlessID(values[0]) {
+		return values[0]
+	}
+	return strconv.FormatUint(rand.Uint64()|1<<63, 36) + strconv.FormatUint(rand.Uint64()|1<<63, 36)
+}
+
+func harmlessID(id string) bool {
+	if len(id) == 0 || len(id) > 64 {
+		return false
+	}
+	for i := range len(id) {
+		c := id[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-') {
+			return false
+		}
+	}
+	return true
+}

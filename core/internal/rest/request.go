@@ -1,0 +1,166 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/weir-gateway/weir/core/config"
+	"github.com/weir-gateway/weir/core/identity"
+	"github.com/weir-gateway/weir/core/internal/fault"
+	"github.com/weir-gateway/weir/core/internal/rawjson"
+)
+
+// Request is an HTTP request on its way through the chain, with what the chain has found out about it.
+type Request struct {
+	*http.Request
+	// ID is the request's id, in the answer's Weir-Request-Id and in the log.
+	ID string
+	// Principal is who asks.
+	Principal identity.Principal
+	// ContentType is the body's type, one of the route's Consumes.
+	ContentType ContentType
+	// Answer is the negotiated media type of the answer.
+	Answer MediaType
+	// Prefer is what the client asked for beyond the compatible answer.
+	Prefer Preferences
+	// Settings are the whole configuration, for the bounds that a route applies itself.
+	Settings *config.Config
+	// BaseURL is what links begin with, without a trailing slash.
+	BaseURL string
+
+	control  *http.ResponseController
+	deadline time.Time // of a request that is not a stream
+	bodies   *budget
+	reserved int64
+	draining context.Context // ends when the gateway begins to shut down
+}
+
+// Draining ends when the gateway begins to shut down; what lasts, such as a stream, then ends by itself.
+func (r *Request) Draining() context.Context { return r.draining }
+
+// JSONLimits are the bounds on JSON text.
+func (r *Request) JSONLimits() rawjson.Limits {
+	return rawjson.Limits{Depth: r.Settings.JSON.Depth, NumberLength: r.Settings.JSON.NumberLength}
+}
+
+// budget is a number of bytes that all requests share.
+type budget struct {
+	used atomic.Int64
+	max  int64
+}
+
+func (b *budget) take(n int64) bool {
+	if b.used.Add(n) <= b.max {
+		return true
+	}
+	b.used.Add(-n)
+	return false
+}
+
+func (b *budget) give(n int64) { b.used.Add(-n) }
+
+// firstPiece is how much memory a body is given on the word of its Content-Length alone.
+const firstPiece = 256 << 10
+
+// Body reads the whole body within the bounds: its size, the gap between two pieces, the request's deadline, and what all
+// bodies together may hold. The bytes are the caller's.
+func (r *Request) Body() ([]byte, error) {
+	limit := r.Settings.Limits.BodyBytes
+	if r.ContentLength > limit {
+		return nil, bodyTooLarge(limit)
+	}
+	if r.ContentLength == 0 || r.Request.Body == http.NoBody {
+		return nil, nil
+	}
+	size := r.ContentLength // -1: not told
+	if size < 0 {
+		size = 4096
+	}
+	if err := r.Reserve(size); err != nil {
+		return nil, err
+	}
+	defer r.control.SetReadDeadline(time.Time{}) //nolint:errcheck // a connection that is gone fails the next read
+	body := make([]byte, 0, min(size, firstPiece))
+	for {
+		if len(body) == cap(body) {
+			if r.ContentLength == int64(len(body)) {
+				return body, r.expectEnd()
+			}
+			grown := min(int64(cap(body))*2, limit+1)
+			if r.ContentLength > 0 {
+				grown = min(grown, r.ContentLength)
+			} else if err := r.Reserve(grown - int64(cap(body))); err != nil {
+				return nil, err
+			}
+			body = append(make([]byte, 0, grown), body...)
+		}
+		n, err := r.readPiece(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if int64(len(body)) > limit {
+			return nil, bodyTooLarge(limit)
+		}
+		if err == io.EOF {
+			return body, nil
+		}
+		if err != nil {
+			return nil, readFault(err)
+		}
+	}
+}
+
+// expectEnd reads to the end of a body that is complete, so that the server sees it end and may reuse the connection.
+func (r *Request) expectEnd() error {
+	var none [1]byte
+	if _, err := r.readPiece(none[:]); err != nil && err != io.EOF {
+		return readFault(err)
+	}
+	return nil
+}
+
+func (r *Request) readPiece(p []byte) (int, error) {
+	deadline := time.Now().Add(r.Settings.Limits.BodyTimeout)
+	if r.deadline.Before(deadline) {
+		deadline = r.deadline
+	}
+	r.control.SetReadDeadline(deadline) //nolint:errcheck // writers without deadlines are bounded by the request's own
+	return r.Request.Body.Read(p)
+}
+
+// Reserve takes n bytes of what all requests together may hold, until the request ends.
+func (r *Request) Reserve(n int64) error {
+	if !r.bodies.take(n) {
+		return fault.New(fault.Overloaded, "The gateway holds as many bytes of requests as it may. Try again later.")
+	}
+	r.reserved += n
+	return nil
+}
+
+func bodyTooLarge(limit int64) error {
+	return fault.Newf(fault.BodyTooLarge, "The request body is larger than %d bytes. Send less in one request.", limit)
+}
+
+func readFault(err error) error {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fault.Wrap(fault.RequestTimeout, err, "Timeout while reading from inputStream")
+	case errors.As(err, &tooLarge):
+		return bodyTooLarge(tooLarge.Limit)
+	default:
+		return fault.Wrap(fault.InvalidRequest, err, "Bad Request: the request body ended early or could not be read")
+	}
+}
+
+// Malformed words an error of package rawjson about a whole body.
+func Malformed(err error) error {
+	var limit *rawjson.LimitError
+	if errors.As(err, &limit) {
+		return fault.Newf(fault.MalformedJSON, "Bad Request: %s.", limit.Reason)
+	}
+	return fault.Wrap(fault.MalformedJSON, err, "The request body is not JSON: "+err.Error()+".")
+}

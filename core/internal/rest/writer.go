@@ -1,0 +1,50 @@
+package rest
+
+import (
+	"net/http"
+	"sync/atomic"
+
+	"github.com/weir-gateway/weir/core/internal/record"
+	"github.com/weir-gateway/weir/core/internal/telemetry"
+)
+
+// responseWriter remembers what was answered, for the log and for the question whether an error can still be told.
+type responseWriter struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+func (w *responseWriter) WriteHeader(status int) {
+	if w.status == 0 || w.status < 200 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *responseWriter) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the connection's own writer.
+func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// tally counts one request's records, for its log line, and passes them on to the metrics. Records settle on the producer's
+// goroutines and may outlive the request.
+type tally struct {
+	metrics *telemetry.Metrics
+	records [record.Outcomes]atomic.Int64
+	unread  atomic.Int64 // could not even be read
+}
+
+func (t *tally) settle(outcome record.Outcome, bytes int) {
+	t.records[outcome].Add(1)
+	t.metrics.Record(outcome, bytes)
+}
+
+func (t *tally) refused() { t.unread.Add(1) }
