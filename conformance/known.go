@@ -56,9 +56,9 @@ func ParseKnownFailures(name string, text io.Reader) ([]KnownFailure, error) {
 	return list, lines.Err()
 }
 
-// matchID reports whether a pattern, in which * stands for any text, matches a whole case id, with or without the suffix of
+// MatchID reports whether a pattern, in which * stands for any text, matches a whole case id, with or without the suffix of
 // its HTTP version.
-func matchID(pattern, id string) bool {
+func MatchID(pattern, id string) bool {
 	parts := strings.Split(pattern, "*")
 	for i := range parts {
 		parts[i] = regexp.QuoteMeta(parts[i])

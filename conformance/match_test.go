@@ -65,8 +65,8 @@ func TestMatchID(t *testing.T) {
 		{"a/b", "a/b/c", false},
 		{"a.b", "axb", false},
 	} {
-		if got := matchID(test.pattern, test.id); got != test.want {
-			t.Errorf("matchID(%q, %q) = %t, want %t", test.pattern, test.id, got, test.want)
+		if got := MatchID(test.pattern, test.id); got != test.want {
+			t.Errorf("MatchID(%q, %q) = %t, want %t", test.pattern, test.id, got, test.want)
 		}
 	}
 }

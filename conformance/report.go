@@ -109,7 +109,7 @@ func newReport(target *Target, results []CaseResult, started time.Time) *Report 
 		}
 	}
 	for _, known := range target.Known {
-		matches := func(c CaseResult) bool { return matchID(known.Pattern, c.ID) }
+		matches := func(c CaseResult) bool { return MatchID(known.Pattern, c.ID) }
 		if !slices.ContainsFunc(results, matches) {
 			r.UnmatchedKnown = append(r.UnmatchedKnown, known.Pattern)
 		}

@@ -100,7 +100,7 @@ func newRun(ctx context.Context, target Target, env Env, options *Options) (*sui
 		}
 	}
 	if options.Match != "" {
-		cases = slices.DeleteFunc(slices.Clone(cases), func(c *Case) bool { return !matchID(options.Match, c.ID) })
+		cases = slices.DeleteFunc(slices.Clone(cases), func(c *Case) bool { return !MatchID(options.Match, c.ID) })
 		if len(cases) == 0 {
 			return nil, fmt.Errorf("no case matches %s", options.Match)
 		}
@@ -191,7 +191,7 @@ func (r *suiteRun) do(ctx context.Context, c *Case) CaseResult {
 	if err != nil {
 		problems = append(problems, err.Error())
 	}
-	known := slices.IndexFunc(r.target.Known, func(k KnownFailure) bool { return matchID(k.Pattern, c.ID) })
+	known := slices.IndexFunc(r.target.Known, func(k KnownFailure) bool { return MatchID(k.Pattern, c.ID) })
 	switch {
 	case len(problems) == 0 && known < 0:
 		result.Outcome = Passed
