@@ -105,27 +105,13 @@ func (g *gateway) drain(clients, management *http.Server) error {
 	return errors.Join(failed...)
 }
 
-// clientServer is the server that clients reach. Its read and write timeouts are off, because streams last; every request
-// sets its own deadlines.
+// clientServer is the server that clients reach, with TLS if a certificate is configured.
 func (g *gateway) clientServer() (*http.Server, error) {
 	listen := &g.settings.Listen
-	server := &http.Server{
-		Handler:           g.core,
-		ReadHeaderTimeout: listen.HeaderTimeout,
-		IdleTimeout:       listen.IdleTimeout,
-		// net/http allows 4 KiB more than this before it answers 431 by itself; up to there the core answers, in the API's shape.
-		MaxHeaderBytes:               g.settings.Limits.HeaderBytes + g.settings.Limits.URIBytes,
-		DisableGeneralOptionsHandler: true,
-		ErrorLog:                     slog.NewLogLogger(g.logger.Handler(), slog.LevelDebug),
-		Protocols:                    new(http.Protocols),
-		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: 250},
-	}
-	server.Protocols.SetHTTP1(true)
+	server := core.NewServer(g.settings, g.core, g.logger)
 	if listen.TLS.CertificateFile == "" {
-		server.Protocols.SetUnencryptedHTTP2(listen.HTTP2)
 		return server, nil
 	}
-	server.Protocols.SetHTTP2(listen.HTTP2)
 	certificate, err := watchCertificate(listen.TLS.CertificateFile, listen.TLS.KeyFile, g.logger)
 	if err != nil {
 		return nil, err
