@@ -119,7 +119,7 @@ func (v *validator) sasl(c Cluster, path string) {
 	mechanism := path + ".mechanism"
 	required := func(key, value string) {
 		if value == "" {
-			v.add(join(path, key), "is required for "+s.Mechanism, "give it", mechanism)
+			v.add(join(path, key), "is required for "+s.Mechanism, "set it", mechanism)
 		}
 	}
 	switch s.Mechanism {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -128,7 +129,11 @@ func FuzzParse(f *testing.F) {
 	}
 	name := filepath.Join("testdata", "fuzz.yaml")
 	f.Fuzz(func(t *testing.T, data []byte, variable string) {
+		begin := time.Now()
 		loaded, err := config.Parse(name, data, []string{variable})
+		if took, most := time.Since(begin), 10*time.Second; took > most {
+			t.Fatalf("took %s for %d bytes, more than %s", took, len(data), most)
+		}
 		if err != nil {
 			problems := problemsOf(t, err)
 			if len(problems) == 0 || problems.Error() == "" {

@@ -12,10 +12,6 @@ import (
 	"github.com/weir-gateway/weir/core/config"
 )
 
-// errReported ends a command that has already told on standard error what is wrong: the process exits with 1 and adds
-// nothing to it.
-var errReported = errors.New("the configuration has problems")
-
 // newConfigCommand makes weir config: what an operator needs to write a configuration and to be sure of it.
 func newConfigCommand() *cobra.Command {
 	command := &cobra.Command{
