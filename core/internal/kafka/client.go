@@ -230,8 +230,8 @@ func (c *Client) setState(err error) {
 	}
 }
 
-// await returns when the cluster has been reached once, or with the reason why not. It waits only for the very first attempt.
-func (c *Client) await(ctx context.Context) error {
+// Await returns when the cluster has been reached once, or with the reason why not. It waits only for the very first attempt.
+func (c *Client) Await(ctx context.Context) error {
 	c.mu.RLock()
 	verified, state := c.verified, c.state
 	c.mu.RUnlock()

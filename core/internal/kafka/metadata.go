@@ -143,7 +143,7 @@ func (c *Client) Forget(name string) {
 }
 
 func (c *Client) lookup(ctx context.Context, name string) (*Topic, error) {
-	if err := c.await(ctx); err != nil {
+	if err := c.Await(ctx); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()

@@ -172,7 +172,7 @@ func (c *connection) close() {
 // With again, a broken connection or a slow broker makes it try the next address: only for requests that change nothing.
 // Without, it moves on only while nothing has been sent. An error is what call returned, or BrokerNotAvailable.
 func (c *Client) Call(ctx context.Context, node int32, again bool, call func(*sarama.Broker) error) error {
-	if err := c.await(ctx); err != nil {
+	if err := c.Await(ctx); err != nil {
 		return err
 	}
 	return c.call(ctx, node, again, call)
