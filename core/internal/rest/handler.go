@@ -298,6 +298,8 @@ func (h *Handler) run(x *exchange, route *served) error {
 }
 
 // decide is where policy and quota say whether the operation may run. Everyone may do everything until they are there.
+//
+//nolint:unparam // the error is what policy and quota will say
 func (h *Handler) decide(_ context.Context, x *exchange, operation Operation) (*Grant, error) {
 	return &Grant{principal: x.request.Principal, operation: operation, clusters: h.clusters, limits: &h.settings.Limits,
 		settle: x.tally.settle, refused: x.tally.refused}, nil
@@ -329,12 +331,13 @@ func unread(f *fault.Error) bool {
 // request held is given back.
 func (h *Handler) finish(x *exchange) {
 	caught := recover()
-	if caught != nil && caught != http.ErrAbortHandler {
+	abort := caught == any(http.ErrAbortHandler)
+	if caught != nil && !abort {
 		h.logger.Error("panic", "request_id", x.request.ID, "operation", x.id, "panic", caught, "stack", string(debug.Stack()))
 		if x.status == 0 {
 			x.fail(fault.New(fault.Internal, "Internal Server Error"))
 		} else {
-			caught = http.ErrAbortHandler // the answer has begun: cut it, so that nobody takes it for a whole one
+			abort = true // the answer has begun: cut it, so that nobody takes it for a whole one
 			x.failure = fault.New(fault.Internal, "Internal Server Error")
 		}
 	}
@@ -348,7 +351,7 @@ func (h *Handler) finish(x *exchange) {
 	}
 	x.counted.Done(x.status, duration)
 	h.logAccess(x, duration)
-	if caught == http.ErrAbortHandler {
+	if abort {
 		panic(http.ErrAbortHandler)
 	}
 }

@@ -94,7 +94,7 @@ func FuzzCleanTarget(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, target string) {
-		r, err := http.NewRequest(http.MethodGet, "http://h"+target, nil) //nolint:noctx // never sent
+		r, err := http.NewRequest(http.MethodGet, "http://h"+target, nil)
 		if err != nil {
 			return
 		}

@@ -104,7 +104,7 @@ func (r *Request) Body() ([]byte, error) {
 		if int64(len(body)) > limit {
 			return nil, bodyTooLarge(limit)
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return body, nil
 		}
 		if err != nil {
@@ -116,7 +116,7 @@ func (r *Request) Body() ([]byte, error) {
 // expectEnd reads to the end of a body that is complete, so that the server sees it end and may reuse the connection.
 func (r *Request) expectEnd() error {
 	var none [1]byte
-	if _, err := r.readPiece(none[:]); err != nil && err != io.EOF {
+	if _, err := r.readPiece(none[:]); err != nil && !errors.Is(err, io.EOF) {
 		return readFault(err)
 	}
 	return nil
