@@ -187,7 +187,11 @@ func (c *Client) call(ctx context.Context, node int32, again bool, call func(*sa
 		}
 		attempt, cancel := ctx, context.CancelFunc(func() {})
 		if i < len(addresses)-1 && again {
-			attempt, cancel = context.WithTimeout(ctx, attemptLongest)
+			longest := attemptLongest
+			if deadline, ok := ctx.Deadline(); ok {
+				longest = min(longest, time.Until(deadline)/2) // the next one must have its chance
+			}
+			attempt, cancel = context.WithTimeout(ctx, longest)
 		}
 		sent, err := c.try(attempt, address, call)
 		cancel()
