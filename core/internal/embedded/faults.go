@@ -95,18 +95,16 @@ func (b *Broker) Disconnect(api string, node int32, applied bool, times int) {
 		if node != AnyNode && node != at {
 			return nil, nil, false
 		}
-		left--
+		if left--; left > 0 {
+			b.cluster.KeepControl()
+		} else {
+			b.cluster.DropControl() // kfake keeps what was kept once until told otherwise
+		}
 		if applied {
-			if left <= 0 {
-				b.cluster.DropControl()
-			}
 			if g, err := b.listeners.node(at); err == nil {
 				g.swallow.Add(1)
 			}
 			return nil, nil, false
-		}
-		if left > 0 {
-			b.cluster.KeepControl()
 		}
 		return nil, errDisconnect, true
 	})

@@ -148,3 +148,13 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		time.Sleep(2 * time.Millisecond)
 	}
 }
+
+// oldestState is the state of the oldest record inside sarama.
+func (p *partition) oldestState() uint32 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.oldest == nil {
+		return 0
+	}
+	return p.oldest.state.Load()
+}
