@@ -282,6 +282,7 @@ func (h *Handler) run(x *exchange, route *served) error {
 	if !route.Stream {
 		var cancel context.CancelFunc
 		r.deadline = x.started.Add(h.settings.Limits.RequestTimeout)
+		r.boundBody(h.settings.Limits.BodyTimeout)
 		ctx, cancel = context.WithDeadline(ctx, r.deadline)
 		defer cancel()
 	}
@@ -309,6 +310,7 @@ func (h *Handler) decide(_ context.Context, x *exchange, operation Operation) (*
 func (x *exchange) fail(f *fault.Error) {
 	x.failure = f
 	if x.status == 0 {
+		x.request.boundBody(abandonTime)
 		if x.request.Request.Body != nil && x.request.ContentLength != 0 && x.request.ProtoMajor == 1 && unread(f) {
 			x.Header().Set("Connection", "close") // the body was not read and will not be
 		}

@@ -37,6 +37,7 @@ type Request struct {
 	deadline time.Time // of a request that is not a stream
 	bodies   *budget
 	reserved int64
+	complete bool // the body was read to its end
 	draining context.Context // ends when the gateway begins to shut down
 }
 
@@ -84,7 +85,17 @@ func (r *Request) Body() ([]byte, error) {
 	if err := r.Reserve(size); err != nil {
 		return nil, err
 	}
-	defer r.control.SetReadDeadline(time.Time{}) //nolint:errcheck // a connection that is gone fails the next read
+	body, err := r.readAll(size)
+	if err == nil {
+		r.complete = true
+		r.control.SetReadDeadline(time.Time{}) //nolint:errcheck // a connection that is gone fails the next read
+	}
+	return body, err
+}
+
+// readAll reads a body of which size bytes are reserved.
+func (r *Request) readAll(size int64) ([]byte, error) {
+	limit := r.Settings.Limits.BodyBytes
 	body := make([]byte, 0, min(size, firstPiece))
 	for {
 		if len(body) == cap(body) {
@@ -110,6 +121,17 @@ func (r *Request) Body() ([]byte, error) {
 		if err != nil {
 			return nil, readFault(err)
 		}
+	}
+}
+
+// abandonTime is how long net/http may spend on a body that nobody reads, to keep the connection.
+const abandonTime = 500 * time.Millisecond
+
+// boundBody sees to it that a body which no handler reads cannot hold its connection: net/http reads it before it answers, to
+// no deadline but this. Body sets its own.
+func (r *Request) boundBody(within time.Duration) {
+	if r.ProtoMajor == 1 && r.ContentLength != 0 && !r.complete {
+		r.control.SetReadDeadline(time.Now().Add(within)) //nolint:errcheck // a writer without deadlines bounds its reads itself
 	}
 }
 
