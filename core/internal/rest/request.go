@@ -37,7 +37,7 @@ type Request struct {
 	deadline time.Time // of a request that is not a stream
 	bodies   *budget
 	reserved int64
-	complete bool // the body was read to its end
+	complete bool            // the body was read to its end
 	draining context.Context // ends when the gateway begins to shut down
 }
 
