@@ -12,7 +12,7 @@ import (
 // maxOctets bounds what a case can build: a slip in a count must not take the machine down.
 const maxOctets = 256 << 20
 
-// octets are bytes as a case writes them: a string (its UTF-8), or a list of parts, or one part:
+// octets are bytes as a case writes them: a string or a number (its text, in UTF-8), or a part, or a list of these:
 //
 //	{hex: "ff fe"}                       these bytes
 //	{base64: "AAEC"}                     the decoded bytes
@@ -59,8 +59,10 @@ func appendOctets(b *bytes.Buffer, text []byte) error {
 		}
 	case len(text) > 0 && text[0] == '{':
 		return appendPart(b, text)
+	case jsonNumber.Match(text):
+		b.Write(text)
 	default:
-		return fmt.Errorf("bytes are written as a string, a part or a list of parts, not as %.40s", text)
+		return fmt.Errorf("bytes are written as a string, a number, a part or a list of these, not as %.40s", text)
 	}
 	if b.Len() > maxOctets {
 		return fmt.Errorf("more than %d bytes", maxOctets)

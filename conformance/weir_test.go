@@ -1,0 +1,118 @@
+package conformance_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weir-gateway/weir/conformance"
+	"github.com/weir-gateway/weir/conformance/kafkaenv"
+	"github.com/weir-gateway/weir/core/config"
+	"github.com/weir-gateway/weir/core/coretest"
+)
+
+// coreEnv is the embedded broker behind a core: kafkaenv for topics and records, the broker itself for faults.
+type coreEnv struct {
+	*kafkaenv.Env
+	gateway *coretest.Gateway
+}
+
+const anyNode = -1
+
+func (e coreEnv) Inject(_ context.Context, fault conformance.Fault) (func(), error) {
+	if fault.Hang {
+		return e.gateway.Broker.Hang(fault.API, anyNode, 0), nil
+	}
+	code, err := errorCode(fault.Error)
+	if err != nil {
+		return nil, err
+	}
+	times := fault.Times
+	if times == 0 {
+		times = -1
+	}
+	stop := e.gateway.Broker.Fail(fault.API, anyNode, code, times)
+	return sync.OnceFunc(func() { stop() }), nil
+}
+
+func errorCode(name string) (int16, error) {
+	const last = 200
+	for code := int16(-1); code < last; code++ {
+		if err := kerr.TypedErrorForCode(code); err != nil && err.Message == name && err.Code == code {
+			return code, nil
+		}
+	}
+	return 0, fmt.Errorf("Kafka has no error %s", name)
+}
+
+// TestWeirInProcess holds a core on the embedded broker against the whole suite, under each of its profiles. Every case runs
+// under one of them, or is declared not to be for this broker.
+func TestWeirInProcess(t *testing.T) {
+	t.Parallel()
+	profiles, err := conformance.Profiles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, err := conformance.KnownFailures("weir")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases, err := conformance.Cases()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, profile := range profiles {
+		t.Run(profile.Name, func(t *testing.T) {
+			t.Parallel()
+			own := slices.DeleteFunc(slices.Clone(cases), func(c *conformance.Case) bool { return c.Profile != profile.Name })
+			if len(own) == 0 {
+				t.Fatal("no case is for this profile")
+			}
+			report := runInProcess(t, profile, own, known)
+			t.Logf("%+v", report.Counts)
+			for _, c := range report.Cases {
+				if c.Outcome == conformance.NotSupported && !slices.Contains([]string{"not on kfake"}, c.Reason[:min(len(c.Reason), len("not on kfake"))]) {
+					t.Errorf("%s is for a core in process, but was not run: %s", c.ID, c.Reason)
+				}
+			}
+		})
+	}
+}
+
+func runInProcess(t *testing.T, profile conformance.Profile, cases []*conformance.Case, known []conformance.KnownFailure) *conformance.Report {
+	t.Helper()
+	options := coretest.Options{Settings: func(settings *config.Config) {
+		if err := yaml.Unmarshal(profile.Config, settings); err != nil {
+			t.Fatal(err)
+		}
+	}}
+	options.Broker.AutoCreateTopics = profile.Name == "auto-create"
+	gateway := coretest.Start(t, options)
+	kafka, err := kafkaenv.New(t.Context(), gateway.Broker.Addresses())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(kafka.Close)
+	target := conformance.Target{
+		Name: "weir in process", BaseURL: gateway.URL, Profile: profile.Name, Traits: []string{"kfake"}, Limits: profile.Limits,
+		Features: []conformance.Feature{
+			conformance.V2, conformance.V3, conformance.H1, conformance.H2, conformance.Duplex, conformance.TopicAdmin, conformance.Raw,
+			conformance.Limits, conformance.Weir, conformance.Faults,
+		},
+	}
+	for _, k := range known { // a pattern is for the profile whose cases it matches
+		if slices.ContainsFunc(cases, func(c *conformance.Case) bool { return conformance.MatchID(k.Pattern, c.ID) }) {
+			target.Known = append(target.Known, k)
+		}
+	}
+	started := time.Now()
+	report := conformance.RunTests(t, target, coreEnv{kafka, gateway}, conformance.Options{Cases: cases})
+	t.Logf("%d cases in %s", report.Counts.Total, time.Since(started).Round(time.Millisecond))
+	return report
+}
