@@ -320,6 +320,9 @@ func assemble(suite *suiteText, read *caseText) (*Case, error) {
 		c.Profile = DefaultProfile
 	}
 	if c.timeout == 0 {
+		c.timeout = time.Duration(suite.Timeout)
+	}
+	if c.timeout == 0 {
 		c.timeout = defaultTimeout
 	}
 	for _, topics := range []map[string]json.RawMessage{suite.Topics, read.Topics} {

@@ -59,6 +59,7 @@ type suiteText struct {
 	Needs   []Feature                  `json:"needs"`
 	HTTP    []Feature                  `json:"http"`
 	Profile string                     `json:"profile"`
+	Timeout duration                   `json:"timeout"`
 	Topics  map[string]json.RawMessage `json:"topics"`
 	Each    json.RawMessage            `json:"each"`
 	Let     json.RawMessage            `json:"let"`
