@@ -210,9 +210,26 @@ func (p *prober) probe(ctx context.Context, address string) *Diagnosis {
 	ctx, cancel := context.WithTimeout(ctx, p.settings.AdminTimeout)
 	defer cancel()
 	if err := p.talk(ctx, address); err != nil {
+		if isEnd(err) && !p.settings.TLS.Enabled && speaksTLS(ctx, address) {
+			err = errors.Join(errPlaintextToTLS, err)
+		}
 		return diagnose(address, err, p.settings)
 	}
 	return &Diagnosis{Cause: CauseNone, Address: address}
+}
+
+// speaksTLS asks whether a listener that closed a plaintext connection answers a TLS handshake. It looks at nothing else, so
+// any certificate will do.
+func speaksTLS(ctx context.Context, address string) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	conn, err := (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}).DialContext(ctx, "tcp", address)
+	if err == nil {
+		conn.Close()
+		return true
+	}
+	var alert tls.AlertError
+	return errors.As(err, &alert) || strings.Contains(err.Error(), "remote error: tls:")
 }
 
 // talk goes as far as the gateway itself needs to come: metadata, and the producer id without which nothing can be sent.
