@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -34,9 +33,17 @@ func (e *DialError) Error() string {
 func (e *DialError) Unwrap() error { return e.Err }
 
 var (
-	errPlaintextToTLS = errors.New("the broker speaks TLS and the connection is plaintext")
-	errNotKafka       = errors.New("what answers there is not a Kafka broker")
+	errPlaintextToTLS = &protocolError{"the broker speaks TLS and the connection is plaintext"}
+	errNotKafka       = &protocolError{"what answers there is not a Kafka broker"}
 )
+
+// protocolError is the other side speaking something else. It is a net.Error because sarama gives a connection up for those
+// and would otherwise go on to ask again.
+type protocolError struct{ text string }
+
+func (e *protocolError) Error() string   { return e.text }
+func (e *protocolError) Timeout() bool   { return false }
+func (e *protocolError) Temporary() bool { return false }
 
 // dialer makes one connection: TCP, then TLS if the settings say so. sarama is never told about TLS: so an attempt can be
 // abandoned at any point, certificates are read anew for each connection, and every failure has its stage.
@@ -115,10 +122,14 @@ const maxFirstFrame = 16 << 20
 // alert of a TLS listener would cost it 352 MB, an HTTP server's answer 1.2 GB.
 type guardedConn struct {
 	net.Conn
-	seen bool
+	seen    bool
+	refused error
 }
 
 func (c *guardedConn) Read(p []byte) (int, error) {
+	if c.refused != nil {
+		return 0, c.refused
+	}
 	n, err := c.Conn.Read(p)
 	if c.seen || n < 4 {
 		c.seen = c.seen || n > 0
@@ -126,10 +137,13 @@ func (c *guardedConn) Read(p []byte) (int, error) {
 	}
 	c.seen = true
 	if p[0] == 0x15 && p[1] == 0x03 { // a TLS alert record
-		return 0, errPlaintextToTLS
+		c.refused = errPlaintextToTLS
 	}
-	if size := binary.BigEndian.Uint32(p); size > maxFirstFrame {
-		return 0, errNotKafka
+	if size := binary.BigEndian.Uint32(p); c.refused == nil && size > maxFirstFrame {
+		c.refused = errNotKafka
+	}
+	if c.refused != nil {
+		return 0, c.refused
 	}
 	return n, err
 }
