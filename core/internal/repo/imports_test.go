@@ -27,7 +27,7 @@ var layers = map[string]int{
 	"core/internal/embedded": 1, "core/internal/apachekafka": 1, "core/internal/history": 1,
 	"core/coretest":                 7,
 	"core/config/internal/generate": 1,
-	"core/cmd/weir":                 8, "core/cmd/weir-bench": 8, "core/cmd/weir-kafka": 8,
+	"core/cmd/weir":                 8, "core/cmd/weir-bench": 8, "core/cmd/weir-bench/internal/load": 7, "core/cmd/weir-kafka": 8,
 	"core/internal/acceptance": 9, "core/internal/repo": 9,
 }
 
