@@ -45,9 +45,14 @@ type link struct {
 	address string
 	broker  *sarama.Broker
 
-	mu    sync.Mutex
-	abort func()
+	mu     sync.Mutex
+	abort  func()
+	failed time.Time // when the last attempt to connect failed
+	reason error
 }
+
+// redialPause is how long a refused connection stays refused: all partitions of a broker that is down ask for it.
+const redialPause = 100 * time.Millisecond
 
 func newCluster(p *Producer, client *kafka.Client, config *sarama.Config) *cluster {
 	c := &cluster{producer: p, client: client, config: config, links: map[int32]*link{}, stale: map[string]time.Time{}}
@@ -179,9 +184,7 @@ func (c *cluster) connect(node int32) *sarama.Broker {
 	if former != nil {
 		former.close() // the broker has moved; what was in flight is tried again at the new address
 	}
-	if err := l.open(c); err != nil {
-		c.client.Logger().Debug("no connection for producing", "broker", node, "address", address, "error", err)
-		c.producer.observe(err)
+	if l.open(c) != nil {
 		return nil
 	}
 	return l.broker
@@ -191,6 +194,12 @@ func (c *cluster) connect(node int32) *sarama.Broker {
 func (l *link) open(c *cluster) error {
 	if c.ctx.Err() != nil {
 		return sarama.ErrClosedClient
+	}
+	l.mu.Lock()
+	failed, reason := l.failed, l.reason
+	l.mu.Unlock()
+	if time.Since(failed) < redialPause {
+		return reason
 	}
 	config := *c.config
 	dial, abort := c.client.Dialer(c.producer.wire.observe)
@@ -210,6 +219,16 @@ func (l *link) open(c *cluster) error {
 	connected, err := l.broker.Connected()
 	if err == nil && !connected {
 		err = sarama.ErrNotConnected
+	}
+	if err != nil {
+		l.mu.Lock()
+		repeated := time.Since(l.failed) < redialPause
+		l.failed, l.reason = time.Now(), err
+		l.mu.Unlock()
+		if !repeated {
+			c.client.Logger().Debug("no connection for producing", "address", l.address, "error", err)
+			c.producer.observe(err)
+		}
 	}
 	return err
 }
