@@ -206,11 +206,15 @@ func cleanTarget(r *http.Request) *http.Request {
 	if len(p) > 1 {
 		trimmed = strings.TrimSuffix(p, "/")
 	}
-	if path.Clean(p) != trimmed || strings.Contains(r.URL.EscapedPath(), "//") {
+	escaped := r.URL.EscapedPath()
+	if path.Clean(p) != trimmed || strings.Contains(escaped, "//") {
 		return nil
 	}
 	if trimmed == p {
 		return r
+	}
+	if !strings.HasSuffix(escaped, "/") { // the slash is part of a name, spelled %2F
+		return nil
 	}
 	target, u := *r, *r.URL
 	u.Path = trimmed

@@ -24,7 +24,7 @@ func bindRecords(r *rest.Request) (rest.Operation, rest.Serve, error) {
 	default:
 		return rest.Operation{}, nil, fault.New(fault.InvalidRequest, "Bad Request: the charset of the body must be UTF-8.")
 	}
-	if r.Request.Body == http.NoBody && r.Header.Get("Content-Type") == "" {
+	if r.ContentLength == 0 && r.Header.Get("Content-Type") == "" {
 		return rest.Operation{}, nil, fault.New(fault.InvalidPayload, "Payload error. Request body is empty. Data is required.")
 	}
 	topic, cluster := r.PathValue("topic"), r.PathValue("cluster")
