@@ -44,8 +44,7 @@ func Fault(err error) *fault.Error {
 	if errors.As(err, &partition) {
 		return CodeFault(int16(partition.Err), deref(partition.ErrMsg), err)
 	}
-	var code sarama.KError
-	if errors.As(err, &code) {
+	if code, ok := codeOf(err); ok {
 		// A SASL failure carries the broker's own words around the code; they name the mechanism and the reason.
 		if code == sarama.ErrSASLAuthenticationFailed {
 			return CodeFault(int16(code), saslMessage(err), err)
@@ -106,9 +105,9 @@ func clientFault(err error) *fault.Error {
 
 // ErrorName is the name under which metrics count an error: Kafka's own for an answer of a broker.
 func ErrorName(err error) string {
-	var code sarama.KError
+	code, isCode := codeOf(err)
 	switch {
-	case errors.As(err, &code):
+	case isCode:
 		if a, known := answers[int16(code)]; known {
 			return a.name
 		}
@@ -122,10 +121,24 @@ func ErrorName(err error) string {
 	}
 }
 
-// Retriable reports whether Kafka calls an error retriable.
-func Retriable(err error) bool {
+// codeOf gives the error code of a broker inside an error.
+func codeOf(err error) (sarama.KError, bool) {
 	var code sarama.KError
 	if errors.As(err, &code) {
+		return code, true
+	}
+	// sarama.Wrap makes errors that errors.Is sees through and errors.As does not: a failed SASL exchange is one.
+	for candidate := range answers {
+		if errors.Is(err, sarama.KError(candidate)) {
+			return sarama.KError(candidate), true
+		}
+	}
+	return 0, false
+}
+
+// Retriable reports whether Kafka calls an error retriable.
+func Retriable(err error) bool {
+	if code, ok := codeOf(err); ok {
 		return answers[int16(code)].retriable
 	}
 	return Fault(err).Code.Retriable()

@@ -70,6 +70,7 @@ func TestFault(t *testing.T) {
 		{"without words", &sarama.TopicError{Err: sarama.ErrPolicyViolation}, fault.KafkaRejected, "Request parameters do not satisfy the configured policy."},
 		{"partitions", &sarama.TopicPartitionError{Err: sarama.ErrInvalidPartitions, ErrMsg: &text}, fault.KafkaRejected, text},
 		{"sasl", fmt.Errorf("kafka: %w: Authentication failed: Invalid username or password", sarama.ErrSASLAuthenticationFailed), fault.Unauthenticated, "Authentication failed: Invalid username or password"},
+		{"sasl as sarama wraps it", sarama.Wrap(sarama.ErrSASLAuthenticationFailed, errors.New("Authentication failed: Invalid username or password")), fault.Unauthenticated, "Authentication failed: Invalid username or password"},
 		{"code that sarama lacks", sarama.KError(100), fault.UnknownTopic, "This server does not host this topic ID."},
 		{"code that nobody knows", sarama.KError(999), fault.KafkaFailed, "Kafka answered with error code 999, which this version of Weir does not know."},
 		{"too large", sarama.ConfigurationError("Attempt to produce message larger than configured Producer.MaxMessageBytes: 2 > 1"), fault.RecordTooLarge, ""},

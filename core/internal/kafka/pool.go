@@ -22,7 +22,7 @@ const (
 	idlePerAddress = 4
 	idleLongest    = 30 * time.Second // far below the brokers' connections.max.idle.ms (10 minutes)
 	attemptLongest = 3 * time.Second  // of one broker among several
-	suspectFor     = 10 * time.Second
+	suspectFor     = time.Minute
 )
 
 // connection is one connection to a broker. It serves one call at a time: requests on a connection are answered in order,
@@ -211,8 +211,7 @@ func (c *Client) call(ctx context.Context, node int32, again bool, call func(*sa
 	if last == nil {
 		last = ctx.Err()
 	}
-	var code sarama.KError
-	if errors.As(last, &code) { // SASL refused us
+	if _, refused := codeOf(last); refused { // by SASL
 		return Fault(last)
 	}
 	return fault.Wrap(fault.BrokerNotAvailable, last, brokerNotAvailable)
@@ -251,8 +250,7 @@ func isBroken(err error) bool {
 	if err == nil {
 		return false
 	}
-	var code sarama.KError
-	if errors.As(err, &code) {
+	if _, answered := codeOf(err); answered {
 		return false
 	}
 	var decoding sarama.PacketDecodingError

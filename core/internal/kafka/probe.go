@@ -79,7 +79,7 @@ func plain(err error) string {
 	if errors.As(err, &dial) {
 		return fmt.Sprintf("%s: %s: %v", dial.Address, dial.Stage, dial.Err)
 	}
-	return strings.TrimPrefix(err.Error(), "kafka server: ")
+	return strings.ReplaceAll(err.Error(), "kafka server: ", "")
 }
 
 // diagnose names the cause of a failure.
@@ -89,8 +89,7 @@ func diagnose(address string, err error, settings config.Cluster) *Diagnosis {
 }
 
 func causeOf(err error, settings config.Cluster) (Cause, string) {
-	var code sarama.KError
-	if errors.As(err, &code) {
+	if code, ok := codeOf(err); ok {
 		switch code {
 		case sarama.ErrSASLAuthenticationFailed:
 			return CauseSASLCredentials, "check sasl.username, sasl.password or sasl.oauth"
@@ -251,14 +250,27 @@ func (p *prober) talk(ctx context.Context, address string) error {
 	if reported := deref(metadata.ClusterID); p.settings.ID != "" && reported != "" && reported != p.settings.ID {
 		return fmt.Errorf("%w: the configuration pins cluster id %q and they report %q", errWrongCluster, p.settings.ID, reported)
 	}
-	id, err := conn.broker.InitProducerID(&sarama.InitProducerIDRequest{Version: initProducerIDVersion(p.base.Version), ProducerID: -1, ProducerEpoch: -1})
-	if err != nil {
-		return errors.Join(err, ctx.Err())
+	request := &sarama.InitProducerIDRequest{Version: initProducerIDVersion(p.base.Version), ProducerID: -1, ProducerEpoch: -1}
+	for {
+		id, err := conn.broker.InitProducerID(request)
+		if err != nil {
+			return errors.Join(err, ctx.Err())
+		}
+		if id.Err == sarama.ErrNoError {
+			return nil
+		}
+		// A cluster that has just started loads its coordinators first.
+		if !answers[int16(id.Err)].retriable {
+			return id.Err
+		}
+		timer := time.NewTimer(electionPause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return id.Err
+		}
 	}
-	if id.Err != sarama.ErrNoError {
-		return id.Err
-	}
-	return nil
 }
 
 func initProducerIDVersion(version sarama.KafkaVersion) int16 {
