@@ -14,6 +14,7 @@ import (
 // Topic is what the cluster last said about a topic. It is never changed once it is out: a newer one takes its place.
 type Topic struct {
 	Name       string
+	ID         [16]byte // changes when a topic is made anew; zero from brokers before 2.8
 	Internal   bool
 	Partitions []Partition // by id, without gaps
 	Fetched    time.Time
@@ -311,7 +312,7 @@ func toTopic(t *sarama.TopicMetadata, now time.Time) *Topic {
 	for _, p := range t.Partitions {
 		count = max(count, int(p.ID)+1)
 	}
-	topic := &Topic{Name: t.Name, Internal: t.IsInternal, Fetched: now, Partitions: make([]Partition, count)}
+	topic := &Topic{Name: t.Name, ID: t.Uuid, Internal: t.IsInternal, Fetched: now, Partitions: make([]Partition, count)}
 	for i := range topic.Partitions {
 		topic.Partitions[i].Leader = -1
 	}

@@ -61,7 +61,7 @@ func newRig(t *testing.T, options embedded.Options) *rig {
 func (r *rig) produce(t *testing.T, topic string, partition int32) record.Receipt {
 	t.Helper()
 	got := make(chan record.Receipt, 1)
-	r.producer.Produce(t.Context(), []record.Record{{Topic: topic, Partition: partition, Value: []byte("v")}}, func(_ int, receipt record.Receipt) { got <- receipt })
+	r.producer.Produce(t.Context(), []record.Record{{Topic: topic, Partition: partition, Key: []byte("k"), Value: []byte("v")}}, func(_ int, receipt record.Receipt) { got <- receipt })
 	select {
 	case receipt := <-got:
 		return receipt
@@ -203,6 +203,17 @@ func TestCreateProduceDelete(t *testing.T) {
 		t.Errorf("after deleting: %+v", receipt)
 	}
 	wantCode(t, "delete twice", r.admin.DeleteTopic(ctx, "new"), fault.UnknownTopic)
+
+	// Made anew under the same name with other settings: what was known of the former one must not count.
+	topic.Configs = nil
+	if _, err := r.admin.CreateTopic(ctx, topic); err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan record.Receipt, 1)
+	r.producer.Produce(ctx, []record.Record{{Topic: "new", Partition: 0, Value: []byte("no key")}}, func(_ int, receipt record.Receipt) { got <- receipt })
+	if receipt := <-got; receipt.Outcome != record.Persisted {
+		t.Errorf("a record without a key, for a topic that is no longer compacted: %+v", receipt)
+	}
 }
 
 func TestControllerMoves(t *testing.T) {

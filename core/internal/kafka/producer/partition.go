@@ -46,7 +46,7 @@ const (
 // limits bound what one partition may have inside sarama.
 type limits struct {
 	records int64
-	bytes   int64
+	bytes   int64 // a topic's own limit may be less
 	stall   int64 // nanoseconds
 }
 
@@ -61,7 +61,7 @@ func (p *partition) admit(d *delivery, w *waiter, now int64, l *limits, doubts u
 		return full
 	}
 	records, bytes := p.records.Load(), p.bytes.Load()
-	if records >= l.records || records > 0 && bytes+d.size > l.bytes {
+	if records >= l.records || records > 0 && bytes+d.size > d.limit {
 		return full
 	}
 	p.records.Store(records + 1)
@@ -145,7 +145,7 @@ func (p *partition) answered(a batchAnswer) {
 
 // rejectionFor gives what the broker said about the next record that sarama gives back with a code. sarama gives back the
 // records of a batch in their order, and a partition has one batch on its way at a time.
-func (p *partition) rejectionFor(code int16) rejection {
+func (p *partition) rejectionFor(code int16, size int64) rejection {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.answer.code == 0 || p.answer.code != code {
@@ -154,6 +154,10 @@ func (p *partition) rejectionFor(code int16) rejection {
 	place := p.answer.taken
 	p.answer.taken++
 	r := rejection{known: true, message: p.answer.message}
+	if size <= p.answer.split {
+		r.innocent = true
+		return r
+	}
 	if len(p.answer.faulty) == 0 {
 		return r
 	}
@@ -182,6 +186,8 @@ type topic struct {
 	mu     sync.Mutex
 	sticky int32 // where records without a key go now
 	stuck  int64 // bytes that went there
+
+	rules ruleBook
 }
 
 // stickiness is how many bytes of records without a key go to one partition before the next one's turn: enough for batches
@@ -215,7 +221,7 @@ func (t *topic) partition(id int32) *partition {
 
 // choose picks the partition of a record without a key: the one of the record before, until it has had its share, and never
 // one that has no leader, no room or no answers, as long as there is another.
-func (t *topic) choose(size, now int64, metadata *kafka.Topic, l *limits) int32 {
+func (t *topic) choose(size, limit, now int64, metadata *kafka.Topic, l *limits) int32 {
 	count := int32(len(metadata.Partitions))
 	t.partition(count - 1)
 	list := *t.partitions.Load()
@@ -228,7 +234,7 @@ func (t *topic) choose(size, now int64, metadata *kafka.Topic, l *limits) int32 
 			return false
 		}
 		records := p.records.Load()
-		return records < l.records && (records == 0 || p.bytes.Load()+size <= l.bytes)
+		return records < l.records && (records == 0 || p.bytes.Load()+size <= limit)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

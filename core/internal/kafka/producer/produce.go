@@ -65,7 +65,7 @@ func (p *Producer) hand(ctx context.Context, c *call, records []record.Record, r
 	for i := range records {
 		r, d := &records[i], &c.records[i]
 		if last.name != r.Topic || i == 0 {
-			last = p.find(ctx, r.Topic)
+			last = p.find(ctx, r.Topic, now)
 		}
 		if last.err != nil {
 			d.refuse(last.err)
@@ -79,12 +79,18 @@ func (p *Producer) hand(ctx context.Context, c *call, records []record.Record, r
 		}
 		headers, d.message.Headers = takeHeaders(headers, r)
 		d.size = int64(r.Size()) + recordOverhead
-		if size := d.message.ByteSize(2); size > p.settings.MaxRecordBytes {
+		d.limit = last.limit
+		size := d.message.ByteSize(2)
+		if size > p.settings.MaxRecordBytes {
 			d.refuse(fault.Newf(fault.RecordTooLarge, "The record is %d bytes when serialized, which is larger than %d, the most that is accepted here.", size, p.settings.MaxRecordBytes))
 			continue
 		}
 		id, refusal := p.choose(ctx, r, d, &last, now)
 		if refusal != nil {
+			d.refuse(refusal)
+			continue
+		}
+		if refusal := last.rules.refuse(r, last.name, id, size, p.compressed, stamp); refusal != nil {
 			d.refuse(refusal)
 			continue
 		}
@@ -118,17 +124,27 @@ type lookup struct {
 	name     string
 	metadata *kafka.Topic
 	topic    *topic
+	rules    *rules
+	limit    int64
 	err      *fault.Error
 }
 
 // find looks a topic up.
-func (p *Producer) find(ctx context.Context, name string) lookup {
-	began := time.Now()
-	metadata, err := p.client.Topic(ctx, name)
-	if err != nil {
-		return lookup{name: name, err: p.absent(name, began, err)}
+func (p *Producer) find(ctx context.Context, name string, now int64) lookup {
+	metadata, known := p.client.Cached(name)
+	if !known {
+		began := time.Now()
+		asking, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(p.stopping, cancel)()
+		var err error
+		if metadata, err = p.client.Topic(asking, name); err != nil {
+			return lookup{name: name, err: p.absent(name, began, err)}
+		}
 	}
-	return lookup{name: name, metadata: metadata, topic: p.topic(name)}
+	t := p.topic(name)
+	r := p.rulesOf(ctx, t, metadata.ID, now)
+	return lookup{name: name, metadata: metadata, topic: t, rules: r, limit: t.batchLimit(r, p.limits.bytes)}
 }
 
 // absent words the error of a look-up as producers know it.
@@ -155,7 +171,7 @@ func (p *Producer) choose(ctx context.Context, r *record.Record, d *delivery, l 
 	case r.Key != nil:
 		return partitionForKey(r.Key, count), nil
 	default:
-		return l.topic.choose(d.size, now, l.metadata, &p.limits), nil
+		return l.topic.choose(d.size, l.limit, now, l.metadata, &p.limits), nil
 	}
 }
 
@@ -238,7 +254,7 @@ func (p *Producer) wait(ctx context.Context, c *call, waiting []*delivery, runni
 			refusal = fault.From(ctx.Err())
 		case <-deadline.C:
 			refusal = fault.Newf(fault.ProduceTimeout, "There was no room for the record within %d ms. Nothing was written; send it again later.", p.settings.Timeout.Milliseconds())
-		case <-p.stop:
+		case <-p.stopping.Done():
 			refusal = errStopping()
 		}
 		for _, d := range waiting {

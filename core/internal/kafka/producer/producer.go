@@ -39,7 +39,9 @@ type Producer struct {
 	logger   *slog.Logger
 	limits   limits
 	budget   int64
-	start    time.Time // the origin of the producer's clock
+	// compressed: how large a record is on the wire is not known before.
+	compressed bool
+	start      time.Time // the origin of the producer's clock
 
 	cluster   *cluster
 	wire      *wire
@@ -48,9 +50,10 @@ type Producer struct {
 	async    atomic.Pointer[running]
 	attempt  atomic.Pointer[attempt] // the last attempt to start sarama's producer
 	tried    chan struct{}           // closed when the first attempt has ended
-	stop     chan struct{}           // closed when Close begins: nothing new is taken
-	quit     chan struct{}           // closed when the background goroutines are to end
-	launched chan struct{}           // closed when no further attempt to start sarama's producer will be made
+	stopping context.Context         // ends when Close begins: nothing new is taken
+	stop     context.CancelFunc
+	quit     chan struct{} // closed when the background goroutines are to end
+	launched chan struct{} // closed when no further attempt to start sarama's producer will be made
 	closing  sync.Once
 	closed   error
 	drained  chan struct{} // a signal that the last record has come back
@@ -88,12 +91,13 @@ func New(client *kafka.Client, settings config.Produce, observer kafka.Observer)
 		budget:    settings.BufferBytes,
 		deadlines: newDeadlines(),
 		tried:     make(chan struct{}),
-		stop:      make(chan struct{}),
 		quit:      make(chan struct{}),
 		launched:  make(chan struct{}),
 		drained:   make(chan struct{}, 1),
 		topics:    map[string]*topic{},
 	}
+	p.stopping, p.stop = context.WithCancel(context.Background())
+	p.compressed = settings.Compression != "" && settings.Compression != "none"
 	if p.budget <= 0 {
 		p.budget = defaultBudget
 		if limit := debug.SetMemoryLimit(-1); limit > 0 && limit < math.MaxInt64 {
@@ -116,7 +120,13 @@ func New(client *kafka.Client, settings config.Produce, observer kafka.Observer)
 			return
 		}
 		p.observe(sarama.KError(a.code))
-		p.topic(topic).partition(partition).answered(a)
+		t := p.topic(topic)
+		state := t.partition(partition)
+		// A batch of one is a record that is too large.
+		if sarama.KError(a.code) == sarama.ErrMessageSizeTooLarge && state.records.Load() > 1 {
+			a.split = t.shrink(min(p.limits.bytes, state.bytes.Load()))
+		}
+		state.answered(a)
 	}}
 	p.cluster = newCluster(p, client, config)
 	p.routines.Add(2)
@@ -139,7 +149,7 @@ type noDialer struct{}
 func (p *Producer) launch() {
 	select {
 	case <-p.client.Reached():
-	case <-p.stop:
+	case <-p.stopping.Done():
 		return
 	}
 	backoff := 50 * time.Millisecond
@@ -168,7 +178,7 @@ func (p *Producer) launch() {
 		}
 		timer := time.NewTimer(backoff)
 		select {
-		case <-p.stop:
+		case <-p.stopping.Done():
 			timer.Stop()
 			return
 		case <-timer.C:
@@ -213,7 +223,7 @@ func (p *Producer) await(ctx context.Context) (*running, *fault.Error) {
 	case <-timer.C:
 	case <-ctx.Done():
 		return nil, fault.From(ctx.Err())
-	case <-p.stop:
+	case <-p.stopping.Done():
 		return nil, errStopping()
 	}
 	if r := p.async.Load(); r != nil {
@@ -250,7 +260,7 @@ func (p *Producer) takeErrors(failures <-chan *sarama.ProducerError) {
 		reason := rejection{}
 		var code sarama.KError
 		if errors.As(failure.Err, &code) {
-			reason = d.partition.rejectionFor(int16(code)) // also for records whose client is gone: places are counted
+			reason = d.partition.rejectionFor(int16(code), d.size) // also for records whose client is gone: places are counted
 		} else if !errors.Is(failure.Err, errAbandoned) {
 			p.observe(failure.Err)
 		}
@@ -323,7 +333,7 @@ func (p *Producer) Close(ctx context.Context) error {
 }
 
 func (p *Producer) close(ctx context.Context) error {
-	close(p.stop)
+	p.stop()
 	p.callers.shut()
 	err := p.drain(ctx)
 	if err != nil || p.async.Load() == nil {

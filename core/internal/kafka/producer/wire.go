@@ -25,6 +25,7 @@ type batchAnswer struct {
 	faulty  []int32  // places in the batch of the records at fault; may be empty
 	records []string // what is wrong with each of them; may be empty strings
 	taken   int32    // how many records of the batch have been given this answer
+	split   int64    // not 0: the batch was too large, and records up to this size may do in a smaller one
 }
 
 const (

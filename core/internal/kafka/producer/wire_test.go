@@ -172,11 +172,11 @@ func TestInnocentRecordsOfARefusedBatch(t *testing.T) {
 		{known: true, innocent: true},
 	}
 	for i := range want {
-		if got := p.rejectionFor(invalidRecord); got != want[i] {
+		if got := p.rejectionFor(invalidRecord, 1); got != want[i] {
 			t.Errorf("record %d: %+v, want %+v", i, got, want[i])
 		}
 	}
-	if got := p.rejectionFor(policyViolation); got.known {
+	if got := p.rejectionFor(policyViolation, 1); got.known {
 		t.Errorf("another error: %+v", got)
 	}
 }
