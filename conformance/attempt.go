@@ -94,7 +94,7 @@ func (a *attempt) makeTopic(ctx context.Context, name string, spec *topicSpec) e
 	body := fmt.Sprintf(`{"topic_name":%s,"partitions_count":%d,"configs":[%s]}`, quoteJSON(name), spec.Partitions, strings.TrimPrefix(configs, ","))
 	path := strings.Trim(string(a.run.vars["c"]), `"`) + "/topics"
 	made := &step{
-		Send: &request{Method: http.MethodPost, Path: path, Type: "v3", JSON: []byte(body)},
+		Send: &request{Method: http.MethodPost, Path: octets(path), Type: "v3", JSON: []byte(body)},
 		Want: &expectation{Status: http.StatusCreated},
 	}
 	if problems := a.send(ctx, made); len(problems) > 0 {

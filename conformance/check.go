@@ -39,7 +39,7 @@ func checkCase(c *Case, raw *bool) error {
 		samples.set(name, "sample")
 	}
 	for limit, value := range DefaultLimits() {
-		samples["limits."+limit] = json.RawMessage(strconv.FormatInt(min(value, 64), 10))
+		samples["limits."+limit] = json.RawMessage(strconv.FormatInt(min(value, 4096), 10))
 	}
 	for name, spec := range c.topics {
 		samples.set(name, "sample")

@@ -30,10 +30,10 @@ func newClient(http2 bool) *http.Client {
 
 // newRequest makes a request whose path is sent exactly as the case spells it.
 func (a *attempt) newRequest(ctx context.Context, r *request, body io.Reader, length int64) (*http.Request, error) {
-	path, query, hasQuery := strings.Cut(a.run.base.Path+r.Path, "?")
+	path, query, hasQuery := strings.Cut(a.run.base.Path+string(r.Path), "?")
 	decoded, err := url.PathUnescape(path)
 	if err != nil {
-		return nil, fmt.Errorf("path %s: %w; send it as raw bytes", path, err)
+		return nil, fmt.Errorf("path %s: %w; send it as raw bytes", trim(path, shownHeader), err)
 	}
 	made, err := http.NewRequestWithContext(ctx, r.Method, a.run.base.Scheme+"://"+a.run.base.Host, body)
 	if err != nil {
@@ -41,7 +41,7 @@ func (a *attempt) newRequest(ctx context.Context, r *request, body io.Reader, le
 	}
 	made.URL.Path, made.URL.RawPath, made.URL.RawQuery, made.URL.ForceQuery = decoded, path, query, hasQuery && query == ""
 	if sent := made.URL.RequestURI(); sent != path && !strings.HasPrefix(sent, path+"?") {
-		return nil, fmt.Errorf("path %s would be sent as %s; send it as raw bytes", path, sent)
+		return nil, fmt.Errorf("path %s would be sent as %s; send it as raw bytes", trim(path, shownHeader), trim(sent, shownHeader))
 	}
 	made.ContentLength = length
 	made.Header.Set("User-Agent", "weir-conformance")

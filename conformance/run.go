@@ -140,12 +140,16 @@ func (r *suiteRun) builtins(ctx context.Context) vars {
 		}
 		v["limits."+name] = json.RawMessage(strconv.FormatInt(value, 10))
 	}
-	if !r.target.has(V3) {
+	if r.target.ClusterID != "" {
+		v.set("cluster", r.target.ClusterID)
+		v.set("c", "/v3/clusters/"+r.target.ClusterID)
+	}
+	if !r.target.has(V3) || r.target.ClusterID != "" {
 		return v
 	}
 	probe := &attempt{run: r, vars: v}
 	defer probe.close()
-	s := &step{Send: &request{Method: http.MethodGet, Path: "/v3/clusters"}, Want: &expectation{Status: http.StatusOK}, Capture: map[string]string{"cluster": "$.data[0].cluster_id"}}
+	s := &step{Send: &request{Method: http.MethodGet, Path: octets("/v3/clusters")}, Want: &expectation{Status: http.StatusOK}, Capture: map[string]string{"cluster": "$.data[0].cluster_id"}}
 	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
 	defer cancel()
 	if problems := probe.send(ctx, s); len(problems) == 0 {
@@ -234,7 +238,7 @@ func (r *suiteRun) close(ctx context.Context) {
 			_ = deleter.DeleteTopic(ctx, topic)
 		case r.target.has(TopicAdmin) && r.vars["c"] != nil:
 			path := strings.Trim(string(r.vars["c"]), `"`) + "/topics/" + topic
-			_ = a.send(ctx, &step{Send: &request{Method: http.MethodDelete, Path: path}, Want: &expectation{Status: http.StatusNoContent}})
+			_ = a.send(ctx, &step{Send: &request{Method: http.MethodDelete, Path: octets(path)}, Want: &expectation{Status: http.StatusNoContent}})
 		}
 	}
 }

@@ -118,7 +118,7 @@ type step struct {
 // request is what to send.
 type request struct {
 	Method  string                     `json:"method"`
-	Path    string                     `json:"path"`
+	Path    octets                     `json:"path"`
 	Type    string                     `json:"type"`    // Content-Type: a media type, or a short name of mediaTypes
 	Accept  string                     `json:"accept"`  // Accept, likewise
 	Headers map[string]json.RawMessage `json:"headers"` // a string, or a list of strings for repeated fields

@@ -55,6 +55,8 @@ type Target struct {
 	Header http.Header
 	// Features are what the target has. Probe finds them out for a server that is not known.
 	Features []Feature
+	// ClusterID is the Kafka cluster's id. Empty: the first that GET /v3/clusters lists.
+	ClusterID string
 	// Profile is the configuration that the target runs with, "" for the default one. A case belongs to one profile and runs
 	// under that only. Profiles lists them.
 	Profile string

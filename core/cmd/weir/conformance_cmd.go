@@ -37,10 +37,10 @@ API (v2 and v3) and Weir's extensions of it promise. It works on any base URL.`,
 }
 
 type conformanceFlags struct {
-	url, management, report, suite, known, name, profile string
-	bootstrap, features, traits, headers, limits         []string
-	parallel                                             int
-	keepTopics                                           bool
+	url, management, report, suite, known, name, profile, cluster string
+	bootstrap, features, traits, headers, limits                  []string
+	parallel                                                      int
+	keepTopics                                                    bool
 }
 
 func newConformanceRunCommand() *cobra.Command {
@@ -64,6 +64,7 @@ func newConformanceRunCommand() *cobra.Command {
 	f.StringVar(&flags.suite, "suite", "", "run only the suites or cases whose id matches; * stands for any text")
 	f.StringVar(&flags.known, "known", "", "a list of known failures, PATTERN # REASON on each line; one that passes fails the run")
 	f.StringVar(&flags.name, "name", "", "the target's name in the report (default: the URL)")
+	f.StringVar(&flags.cluster, "cluster", "", "the Kafka cluster's id (default: the first that the target lists)")
 	f.StringVar(&flags.profile, "profile", conformance.DefaultProfile, "the configuration that the target runs with, one of "+profileNames())
 	f.StringSliceVar(&flags.bootstrap, "bootstrap", nil, "host:port of the Kafka behind the target, to make topics and read records back")
 	f.StringSliceVar(&flags.features, "feature", nil, "a feature of the target, in place of finding them out; repeatable")
@@ -144,7 +145,7 @@ func writeReport(path string, report *conformance.Report) error {
 }
 
 func conformanceTarget(ctx context.Context, flags *conformanceFlags) (*conformance.Target, error) {
-	target := &conformance.Target{Name: flags.name, BaseURL: flags.url, Profile: flags.profile, Traits: flags.traits, Header: http.Header{}}
+	target := &conformance.Target{Name: flags.name, BaseURL: flags.url, ClusterID: flags.cluster, Profile: flags.profile, Traits: flags.traits, Header: http.Header{}}
 	if target.Name == "" {
 		target.Name = flags.url
 	}
