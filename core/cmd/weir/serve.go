@@ -13,6 +13,7 @@ import (
 
 func newServeCommand() *cobra.Command {
 	var file string
+	var profiles profiles
 	command := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the gateway in front of real clusters",
@@ -20,7 +21,7 @@ func newServeCommand() *cobra.Command {
 			"management address says what is missing. All settings are in docs/config.md.",
 		Example: "  weir serve --config weir.yaml\n  WEIR_CLUSTERS_0_NAME=main WEIR_CLUSTERS_0_BOOTSTRAP_SERVERS=localhost:9092 weir serve",
 		Args:    cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error {
+		RunE: func(command *cobra.Command, _ []string) (err error) {
 			settings, err := config.Load(file, os.Environ())
 			if err != nil {
 				var problems config.Problems
@@ -30,6 +31,11 @@ func newServeCommand() *cobra.Command {
 				}
 				return err
 			}
+			stopProfiles, err := profiles.start()
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, stopProfiles()) }()
 			logger := telemetry.NewLogger(settings.Log, command.ErrOrStderr())
 			gateway, err := listen(command.Context(), settings, logger)
 			if err != nil {
@@ -40,5 +46,6 @@ func newServeCommand() *cobra.Command {
 		},
 	}
 	command.Flags().StringVarP(&file, "config", "c", "", "configuration file; without one, WEIR_… variables alone")
+	profiles.flags(command)
 	return command
 }

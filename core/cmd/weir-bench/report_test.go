@@ -1,0 +1,139 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weir-gateway/weir/core/cmd/weir-bench/internal/cpusplit"
+)
+
+func TestSample(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		sample   sample
+		decimals int
+		want     string
+	}{
+		{nil, 1, "–"},
+		{sample{1234567.8}, 0, "1,234,568"},
+		{sample{3, 1, 2}, 1, "2.0 [1.0–3.0]"},
+		{sample{1, 2, 4, 3}, 2, "2.50 [1.00–4.00]"},
+		{sample{123}, 2, "123.00"},
+		{sample{6, 9}.over(sample{2, 3, 5}), 0, "3 [3–3]"},
+		{sample{6, 9}.plus(sample{2, 3}), 0, "10 [8–12]"},
+	} {
+		if got := c.sample.text(c.decimals); got != c.want {
+			t.Errorf("%v: got %q, want %q", c.sample, got, c.want)
+		}
+	}
+}
+
+// example is a report in which the gateway takes three times an echo's CPU at batch 1.
+func example() report {
+	run := func(cpu, rate float64) []measurement {
+		return []measurement{{CPURequest: cpu, CPURecord: cpu, RecordsPerSecond: rate}}
+	}
+	batch1, batch100 := scenarios[0], scenarios[2]
+	return report{Results: []result{
+		{scenario: batch1, Runs: map[subject][]measurement{gatewaySubject: run(60, 20_000), echoSubject: run(20, 60_000), producerSubject: run(10, 40_000)},
+			Split: &cpusplit.Split{Parts: []cpusplit.Part{{Name: "HTTP", Share: .25}, {Name: "JSON", Share: .75}}}},
+		{scenario: batch100, Runs: map[subject][]measurement{gatewaySubject: run(9, 1), echoSubject: run(1, 1), producerSubject: run(3, 1)}},
+	}}
+}
+
+func TestTargets(t *testing.T) {
+	t.Parallel()
+	r := example()
+	var got []string
+	for _, row := range r.targets().rows {
+		got = append(got, row[1]+" "+row[2])
+	}
+	want := []string{"3.00 × met, not the goal", "3.00 × **missed**", "5.70 × (20,000 records/s); this computer's bare echo takes 20.0 µs of CPU, the peer's 16.1 met"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("targets (-want +got):\n%s", diff)
+	}
+}
+
+func TestReportTable(t *testing.T) {
+	t.Parallel()
+	r := example()
+	want := `| part | batch-1 % | µs/record |
+|------|----------:|----------:|
+| HTTP |      25.0 |     15.00 |
+| JSON |      75.0 |     45.00 |
+`
+	if diff := cmp.Diff(want, r.splits().String()); diff != "" {
+		t.Errorf("table (-want +got):\n%s", diff)
+	}
+}
+
+func TestResultsComeBackFromTheirFile(t *testing.T) {
+	t.Parallel()
+	r := example()
+	file := filepath.Join(t.TempDir(), "r.json")
+	if err := r.write(file); err != nil {
+		t.Fatal(err)
+	}
+	read, err := readReport(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(r.text(), read.text()); diff != "" {
+		t.Errorf("the report read back (-want +got):\n%s", diff)
+	}
+	if err := os.WriteFile(file, []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readReport(file); err == nil {
+		t.Error("a file that is no report was read")
+	}
+}
+
+func TestTablesStandBetweenTheMarks(t *testing.T) {
+	t.Parallel()
+	r := example()
+	file := filepath.Join(t.TempDir(), "page.md")
+	for range 2 { // the second time over the first's
+		if _, err := os.Stat(file); err != nil {
+			if err := os.WriteFile(file, []byte("# Before\n"+beginMark+"old\n"+endMark+"After\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.writeInto(file); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := "# Before\n" + beginMark + "\n" + r.text() + "\n" + endMark + "After\n"; string(got) != want {
+			t.Errorf("the page (-want +got):\n%s", cmp.Diff(want, string(got)))
+		}
+	}
+	if err := os.WriteFile(file, []byte("no marks"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.writeInto(file); err == nil || !strings.Contains(err.Error(), "has no lines") {
+		t.Errorf("got %v, want an error that names the marks", err)
+	}
+}
+
+func TestChosenScenarios(t *testing.T) {
+	t.Parallel()
+	chosen, err := chosenScenarios([]string{"batch-100", "batch-1"})
+	if err != nil || len(chosen) != 2 || chosen[0].Name != "batch-100" || chosen[1].Batch != 1 {
+		t.Errorf("got %v, %v", chosen, err)
+	}
+	if _, err := chosenScenarios(quickScenarios); err != nil {
+		t.Error(err)
+	}
+	if _, err := chosenScenarios([]string{"batch-2"}); err == nil {
+		t.Error("an unknown scenario was taken")
+	}
+}
