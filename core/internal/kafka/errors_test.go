@@ -17,22 +17,16 @@ import (
 // TestEveryCodeIsKnown fails when sarama learns an error code that the table lacks.
 func TestEveryCodeIsKnown(t *testing.T) {
 	t.Parallel()
-	known := 0
 	for code := int16(-10); code < 1000; code++ {
-		a, ok := answers[code]
-		if strings.HasPrefix(sarama.KError(code).Error(), "Unknown error") || code == 0 {
-			if ok && a.text != "" && code > 0 {
-				known++ // Kafka's, and not sarama's yet
-			}
+		if code == 0 || strings.HasPrefix(sarama.KError(code).Error(), "Unknown error") {
 			continue
 		}
-		known++
-		if !ok {
+		if _, ok := answers[code]; !ok {
 			t.Errorf("sarama knows error code %d (%v) and the table does not", code, sarama.KError(code))
 		}
 	}
-	if known != len(answers)-0 && known < 133 {
-		t.Errorf("%d codes, want Kafka's 134", known)
+	if len(answers) < 134 {
+		t.Errorf("the table has %d codes, Kafka 4.3 has 134", len(answers))
 	}
 	names := map[string]int16{}
 	for code, a := range answers {
