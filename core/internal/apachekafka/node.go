@@ -27,7 +27,7 @@ type Node struct {
 
 	mu      sync.Mutex
 	process *child.Process // nil: never started
-	logFrom int64    // where in the log the present run begins
+	logFrom int64          // where in the log the present run begins
 }
 
 // ID is the broker's node id, from 1.
