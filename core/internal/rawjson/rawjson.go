@@ -73,7 +73,8 @@ func Check(text []byte, limits Limits) error {
 //
 // Both questions are first asked in a way that costs next to nothing and settles nearly every value: a value with fewer
 // brackets than the limit cannot be too deep, and a number longer than the limit must cover one of the bytes at every
-// limit-th place.
+// limit-th place, in a run of at least as many bytes as numbers are made of. Only such a run, which may stand in a string, has
+// the whole value looked at, once.
 func CheckLimits(value []byte, limits Limits) error {
 	if openers := bytes.Count(value, []byte{'{'}) + bytes.Count(value, []byte{'['}); openers > limits.Depth {
 		if depth(value) > limits.Depth {
@@ -81,15 +82,31 @@ func CheckLimits(value []byte, limits Limits) error {
 		}
 	}
 	for i := limits.NumberLength; i < len(value); i += limits.NumberLength + 1 {
-		if numberByte(value[i]) && longestNumber(value) > limits.NumberLength {
+		if runAround(value, i) <= limits.NumberLength {
+			continue
+		}
+		if longestNumber(value) > limits.NumberLength {
 			return &LimitError{fmt.Sprintf("a number is longer than %d characters", limits.NumberLength)}
 		}
+		break
 	}
 	return nil
 }
 
 func numberByte(c byte) bool {
 	return '0' <= c && c <= '9' || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E'
+}
+
+// runAround gives the length of the run of bytes that may stand in a number around a place.
+func runAround(value []byte, at int) int {
+	from, to := at, at
+	for to < len(value) && numberByte(value[to]) {
+		to++
+	}
+	for from > 0 && to > at && numberByte(value[from-1]) {
+		from--
+	}
+	return to - from
 }
 
 func depth(value []byte) int {

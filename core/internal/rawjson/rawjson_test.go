@@ -54,6 +54,25 @@ func TestCheckRefuses(t *testing.T) {
 	}
 }
 
+// Whatever a text is made of, the work is proportional to its length. Of megabytes a quadratic pass takes hours, so this test
+// needs no clock.
+func TestWorkIsLinear(t *testing.T) {
+	t.Parallel()
+	const megabytes = 16 << 20
+	for name, piece := range map[string]string{"numbers": "12345,", "letters of numbers": `"e1e1e1",`, "brackets": "[],{},"} {
+		text := []byte("[" + strings.Repeat(piece, megabytes/len(piece)) + "1]")
+		if err := CheckLimits(text, Limits{Depth: 10, NumberLength: 5}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, piece := range map[string]string{"escapes": `\\`, "escaped quotes": `\"`, "now and then": `0123456789abcdef0123\"`, "no escapes": "x"} {
+		text := []byte(`"` + strings.Repeat(piece, megabytes/len(piece)) + `"`)
+		if got := stringEnd(append(text, `,"next"`...), 0); got != len(text) {
+			t.Errorf("%s: a string of %d bytes ends at %d", name, len(text), got)
+		}
+	}
+}
+
 func TestWalk(t *testing.T) {
 	t.Parallel()
 	var got []string

@@ -113,15 +113,32 @@ func skipSpace(text []byte, i int) int {
 }
 
 // stringEnd gives the index after the closing quote of the string that opens at i.
+//
+// Most strings are short, and calling a search for each costs more than looking at their bytes; long ones are searched, a piece
+// at a time, so that one full of escapes costs no more than its length.
 func stringEnd(text []byte, i int) int {
-	for i++; ; i++ {
-		i += bytes.IndexByte(text[i:], '"')
-		backslashes := 0
-		for text[i-1-backslashes] == '\\' {
-			backslashes++
+	const short, piece = 16, 256
+	for i++; ; {
+		for end := min(i+short, len(text)); i < end; i++ {
+			switch text[i] {
+			case '"':
+				return i + 1
+			case '\\':
+				i++
+			}
 		}
-		if backslashes%2 == 0 {
-			return i + 1
+		within := text[i:min(i+piece, len(text))]
+		quote := bytes.IndexByte(within, '"')
+		if quote >= 0 {
+			within = within[:quote]
+		}
+		switch escape := bytes.IndexByte(within, '\\'); {
+		case escape >= 0:
+			i += escape + 2
+		case quote >= 0:
+			return i + quote + 1
+		default:
+			i += len(within)
 		}
 	}
 }
