@@ -21,15 +21,11 @@ func builtins() []string {
 
 // checkCase finds what the schema cannot: names that nothing defines, matchers that are none, steps that expect nothing. It adds
 // the features that the case's own parts imply to its needs.
-func checkCase(c *Case, raw *bool) error {
+func checkCase(c *Case, profiles []Profile, raw *bool) error {
 	for _, need := range c.Needs {
 		if !slices.Contains(features, need) {
 			return fmt.Errorf("no feature is called %s", need)
 		}
-	}
-	profiles, err := Profiles()
-	if err != nil {
-		return err
 	}
 	if !slices.ContainsFunc(profiles, func(p Profile) bool { return p.Name == c.Profile }) {
 		return fmt.Errorf("no profile is called %s", c.Profile)

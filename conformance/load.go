@@ -38,7 +38,11 @@ func Load(files fs.FS) ([]*Case, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loader{schema: schema, ids: map[string]string{}, suites: map[string]string{}}
+	profiles, err := Profiles()
+	if err != nil {
+		return nil, err
+	}
+	l := &loader{schema: schema, profiles: profiles, ids: map[string]string{}, suites: map[string]string{}}
 	err = fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".yaml") {
 			return err
@@ -73,6 +77,7 @@ var compileSchema = sync.OnceValues(func() (*jsonschema.Schema, error) {
 
 type loader struct {
 	schema   *jsonschema.Schema
+	profiles []Profile
 	cases    []*Case
 	problems []error
 	ids      map[string]string // id → file:line
@@ -277,7 +282,7 @@ func (l *loader) variant(path string, suite *suiteText, line int, values vars, l
 	}
 	base.ID, base.File, base.Line = suite.Suite+"/"+read.Name+label, path, line
 	raw := false
-	if err := checkCase(base, &raw); err != nil {
+	if err := checkCase(base, l.profiles, &raw); err != nil {
 		l.problem(path, line, "%s: %v", base.ID, err)
 		return
 	}

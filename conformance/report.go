@@ -126,7 +126,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	return encoder.Encode(r)
 }
 
-// WriteTable writes the report for people: a line for each suite, the reasons why cases are not supported, and the failures.
+// WriteTable writes the report for people: a line for each suite of which something ran, the reasons why cases are not supported, and the failures.
 func (r *Report) WriteTable(w io.Writer) error {
 	suites := map[string]*Counts{}
 	reasons := map[string]int{}
@@ -153,6 +153,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 	row("passed", "failed", "known", "n/s", "suite")
 	for _, name := range sortedKeys(suites) {
 		c := suites[name]
+		if c.Passed+c.Failed+c.KnownFailing == 0 {
+			continue // another profile's: counted below, by reason
+		}
 		row(c.Passed, c.Failed, c.KnownFailing, c.NotSupported, name)
 	}
 	row(r.Counts.Passed, r.Counts.Failed+r.Counts.UnexpectedPass, r.Counts.KnownFailing, r.Counts.NotSupported, "all of "+r.Target)
