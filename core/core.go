@@ -94,11 +94,17 @@ func (c *Core) open(ctx context.Context, settings config.Cluster, produce config
 		}
 		return 1
 	})
-	return rest.NewCluster(settings.Name, client.ID, part.ready, admin.New(client), part.producer), nil
+	return rest.NewCluster(settings.Name, client.ID, part.ready, admin.New(client).WithObserver(c.metrics), part.producer), nil
 }
 
-// ready is nil, or why the cluster cannot be used.
-func (c *cluster) ready() error { return errors.Join(c.client.Ready(), c.producer.Ready()) }
+// ready is nil, or why the cluster cannot be used. A producer that has begun knows nothing of brokers that have gone since, and
+// one that has not says of the client only what the client says itself.
+func (c *cluster) ready() error {
+	if err := c.client.Ready(); err != nil {
+		return err
+	}
+	return c.producer.Ready()
+}
 
 // ServeHTTP serves clients.
 func (c *Core) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.handler.ServeHTTP(w, r) }

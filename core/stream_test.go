@@ -189,7 +189,6 @@ func TestStreamOfAClientThatNeverReads(t *testing.T) {
 	t.Parallel()
 	g := startWith(t, func(c *config.Config) { c.Stream.WriteTimeout = 300 * time.Millisecond })
 	conn, _ := dialRaw(t, g)
-	conn.(*net.TCPConn).SetReadBuffer(4096)
 	record := chunk(strings.Repeat(`{"value":{"type":"STRING","data":"x"}}`, 100))
 	io.WriteString(conn, head(g, "Transfer-Encoding: chunked\r\n"))
 	for written := 0; ; written += len(record) {

@@ -167,9 +167,11 @@ type Produce struct {
 	Compression string `yaml:"compression" default:"none" enum:"none,gzip,snappy,lz4,zstd"`
 	// MaxRecordBytes is the largest record (key, value, headers and Kafka's overhead). At most the topics' max.message.bytes.
 	MaxRecordBytes int `yaml:"max_record_bytes" default:"1000000" min:"1" max:"100000000"`
-	// PartitionRecords is how many records of one partition may be on their way at once. Further ones wait.
-	PartitionRecords int `yaml:"partition_records" default:"4096" min:"16" max:"65536"`
-	// PartitionBytes is how many bytes of one partition may be on their way at once. Further ones wait.
+	// PartitionRecords is how many records of one partition may be on their way at once. Further ones wait. Each partition in use
+	// takes memory for it: a record's place is 8 bytes.
+	PartitionRecords int `yaml:"partition_records" default:"1024" min:"16" max:"65536"`
+	// PartitionBytes is how many bytes of one partition may be on their way at once. Further ones wait. More than
+	// max_record_bytes is not used: a larger backlog of one partition would hold up the others of its broker when it is sent again.
 	PartitionBytes int64 `yaml:"partition_bytes" default:"33554432" min:"1048576" max:"4294967296"`
 	// BufferBytes is how many bytes of records may be on their way in all. Beyond it records are refused as overload. Zero:
 	// a quarter of the memory limit (GOMEMLIMIT), or 256 MiB without one.

@@ -39,7 +39,7 @@ func (r *Reader) Next() ([]byte, error) {
 		if errors.Is(err, ErrTooLarge) {
 			return nil, ErrTooLarge
 		}
-		if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		if errors.Is(err, io.EOF) {
 			return nil, io.EOF
 		}
 		if r.source.failed != nil {
