@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -14,8 +13,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2"
 
 	"github.com/weir-gateway/weir/core/config"
 	"github.com/weir-gateway/weir/core/coretest"
@@ -71,9 +68,8 @@ func openStream(t *testing.T, client *http.Client, url string) (*io.PipeWriter, 
 func TestStreamPingPong(t *testing.T) {
 	t.Parallel()
 	g := startWith(t, nil)
-	h2c := &http.Client{Transport: &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, address string, _ *tls.Config) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, network, address)
-	}}}
+	h2c := &http.Client{Transport: &http.Transport{Protocols: new(http.Protocols)}}
+	h2c.Transport.(*http.Transport).Protocols.SetUnencryptedHTTP2(true)
 	for name, client := range map[string]*http.Client{"HTTP/1.1": {Transport: &http.Transport{}}, "h2c": h2c} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

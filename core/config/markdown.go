@@ -69,7 +69,7 @@ func writeReference(out *bytes.Buffer, described comments, section reflect.Type,
 
 // takes says type and bounds of s.
 func takes(s setting) string {
-	name := ""
+	var name string
 	switch s.kind {
 	case secretKind:
 		name = "secret text"

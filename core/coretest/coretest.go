@@ -79,7 +79,7 @@ func Start(t testing.TB, options Options) *Gateway {
 		gateway.Drain()
 		gateway.EndStreams()
 		if err := server.Shutdown(ctx); err != nil {
-			server.Close() //nolint:errcheck // the test is over
+			server.Close()
 		}
 		<-served
 		if err := gateway.Close(ctx); err != nil {

@@ -5,7 +5,6 @@ package acceptance
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -15,8 +14,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2"
 
 	"github.com/weir-gateway/weir/core/internal/apachekafka"
 )
@@ -35,12 +32,9 @@ func TestStreamPingPongOfAThousandRecords(t *testing.T) {
 		dialled = append(dialled, address)
 		return (&net.Dialer{}).DialContext(ctx, network, address)
 	}
-	for protocol, transport := range map[string]http.RoundTripper{
-		"HTTP/1.1": &http.Transport{DialContext: dial},
-		"HTTP/2.0": &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, address string, _ *tls.Config) (net.Conn, error) {
-			return dial(ctx, network, address)
-		}},
-	} {
+	h2c := &http.Transport{DialContext: dial, Protocols: new(http.Protocols)}
+	h2c.Protocols.SetUnencryptedHTTP2(true)
+	for protocol, transport := range map[string]http.RoundTripper{"HTTP/1.1": &http.Transport{DialContext: dial}, "HTTP/2.0": h2c} {
 		t.Run(protocol, func(t *testing.T) {
 			dialled = nil
 			body, in := io.Pipe()

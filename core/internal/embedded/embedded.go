@@ -57,7 +57,6 @@ type Broker struct {
 	cluster   *kfake.Cluster
 	listeners *listeners
 	options   Options
-	topics    []string
 }
 
 // Start starts the cluster. Its addresses accept connections when Start returns.

@@ -105,7 +105,7 @@ func causeOf(err error, settings config.Cluster) (Cause, string) {
 	if errors.Is(err, errWrongCluster) {
 		return CauseWrongCluster, "correct bootstrap_servers or id"
 	}
-	if cause, cure := tlsCause(err, settings); cause != "" {
+	if cause, cure := tlsCause(err); cause != "" {
 		return cause, cure
 	}
 	var dns *net.DNSError
@@ -128,7 +128,7 @@ func causeOf(err error, settings config.Cluster) (Cause, string) {
 	return CauseOther, ""
 }
 
-func tlsCause(err error, settings config.Cluster) (Cause, string) {
+func tlsCause(err error) (Cause, string) {
 	var host x509.HostnameError
 	var authority x509.UnknownAuthorityError
 	var invalid x509.CertificateInvalidError

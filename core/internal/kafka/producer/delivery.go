@@ -70,13 +70,11 @@ func (v *valueEncoder) Encode() ([]byte, error) {
 // Length is the value's length.
 func (v *valueEncoder) Length() int { return len(v.value) }
 
-// answer gives the receipt unless there is one already. It reports whether it did.
-func (d *delivery) answer(receipt record.Receipt) bool {
-	if d.state.Or(answered)&answered != 0 {
-		return false
+// answer gives the receipt unless there is one already.
+func (d *delivery) answer(receipt record.Receipt) {
+	if d.state.Or(answered)&answered == 0 {
+		d.call.deliver(d.index, receipt)
 	}
-	d.call.deliver(d.index, receipt)
-	return true
 }
 
 // refuse answers a record that was never handed over.
@@ -86,17 +84,16 @@ func (d *delivery) refuse(err *fault.Error) {
 
 // expire answers a record whose deadline has passed, or that the end of the producer overtakes. Whether it is surely not in
 // the log is settled in the same step: from here on sarama does not get its bytes.
-func (d *delivery) expire(err *fault.Error) bool {
+func (d *delivery) expire(err *fault.Error) {
 	before := d.state.Or(answered)
 	if before&answered != 0 {
-		return false
+		return
 	}
 	outcome := record.NotPersisted
 	if before&encoded != 0 {
 		outcome = record.Unknown
 	}
 	d.call.deliver(d.index, record.Receipt{Outcome: outcome, Err: err})
-	return true
 }
 
 // succeeded answers a record that Kafka has acknowledged.

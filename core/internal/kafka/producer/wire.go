@@ -222,7 +222,7 @@ func (r *answerReader) varint() int {
 
 // count is the length of an array; null is empty.
 func (r *answerReader) count() int {
-	n := 0
+	var n int
 	if r.flexible {
 		n = r.varint() - 1
 	} else {
@@ -239,7 +239,7 @@ func (r *answerReader) count() int {
 
 // text is a string; null is empty.
 func (r *answerReader) text() string {
-	n := 0
+	var n int
 	if r.flexible {
 		n = r.varint() - 1
 	} else {

@@ -1,6 +1,7 @@
 package v3
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -94,7 +95,7 @@ func (b *body) finish(w http.ResponseWriter, failed int) {
 		return
 	}
 	b.control.SetReadDeadline(time.Now().Add(drainTime)) //nolint:errcheck // as above
-	if n, err := io.CopyN(io.Discard, b.source.Request.Body, drainBytes); err == io.EOF && n < drainBytes {
+	if n, err := io.CopyN(io.Discard, b.source.Request.Body, drainBytes); errors.Is(err, io.EOF) && n < drainBytes {
 		return
 	}
 	b.control.Flush() //nolint:errcheck // the client has gone

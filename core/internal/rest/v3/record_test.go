@@ -94,7 +94,7 @@ func FuzzStreamRecords(f *testing.F) {
 				continue
 			}
 			if err != nil {
-				if err != io.EOF && lastWords(err) == nil {
+				if !errors.Is(err, io.EOF) && lastWords(err) == nil {
 					t.Fatalf("%q: ended without a word: %v", stream, err)
 				}
 				return
