@@ -262,4 +262,3 @@ func curl(t *testing.T, stdin string, arguments ...string) string {
 	}
 	return string(output)
 }
-
