@@ -132,7 +132,12 @@ func (s *step) check(c *Case) error {
 		c.need(Duplex)
 		expects := false
 		for _, item := range s.Script {
-			expects = expects || item.Head != nil || item.Receipt != nil || item.End != nil
+			expects = expects || item.Head != nil || item.Receipt != nil || item.End != nil || item.Meanwhile != nil
+			if item.Meanwhile != nil {
+				if err := item.Meanwhile.check(c); err != nil {
+					return fmt.Errorf("meanwhile: %w", err)
+				}
+			}
 			if item.Head != nil {
 				wants = append(wants, item.Head)
 			}
@@ -141,7 +146,7 @@ func (s *step) check(c *Case) error {
 			}
 		}
 		if !expects {
-			return errors.New("the script expects nothing: add head, receipt or end")
+			return errors.New("the script expects nothing: add head, receipt, meanwhile or end")
 		}
 	case s.Raw != nil:
 		c.need(Raw)

@@ -12,7 +12,8 @@ import (
 
 // A streaming is one record stream that a script writes to and reads from.
 type streaming struct {
-	ctx      context.Context
+	ctx      context.Context // the case's; a script is one function's work
+	attempt  *attempt
 	exchange *exchange
 	pipe     *io.PipeWriter
 	answered chan struct{} // closed when response or err is there
@@ -30,7 +31,7 @@ func (a *attempt) stream(ctx context.Context, s *step) []string {
 	if err != nil {
 		return []string{err.Error()}
 	}
-	t := &streaming{ctx: ctx, pipe: writer, answered: make(chan struct{}), exchange: &exchange{request: made}}
+	t := &streaming{ctx: ctx, attempt: a, pipe: writer, answered: make(chan struct{}), exchange: &exchange{request: made}}
 	a.exchanges = append(a.exchanges, t.exchange)
 	client := a.client()
 	go func() {
@@ -75,6 +76,12 @@ func (t *streaming) do(item scriptItem, cancel context.CancelFunc) []string {
 			return []string{"receipt: " + err.Error()}
 		}
 		return matchJSON(item.Receipt, receipt)
+	case item.Meanwhile != nil:
+		problems := eventually(t.ctx, time.Duration(item.Meanwhile.Within), func() []string { return t.attempt.step(t.ctx, item.Meanwhile) })
+		if len(problems) > 0 {
+			problems[0] = "meanwhile: " + problems[0]
+		}
+		return problems
 	case item.Pause > 0:
 		timer := time.NewTimer(time.Duration(item.Pause))
 		defer timer.Stop()

@@ -166,10 +166,12 @@ type scriptItem struct {
 	Write   *octets         `json:"write"`   // send these bytes of the body now
 	Head    *expectation    `json:"head"`    // wait for the response's head and hold it against this
 	Receipt json.RawMessage `json:"receipt"` // wait for the next JSON value of the response and hold it against this
-	Pause   duration        `json:"pause"`   // wait; only where time itself is what the case is about
-	Close   bool            `json:"close"`   // end the request's body
-	Abort   bool            `json:"abort"`   // cut the connection
-	End     *expectation    `json:"end"`     // the response ends here, cleanly; headers and trailers may be held against this
+	// Meanwhile is another exchange, made while the stream is open.
+	Meanwhile *step        `json:"meanwhile"`
+	Pause     duration     `json:"pause"` // wait; only where time itself is what the case is about
+	Close     bool         `json:"close"` // end the request's body
+	Abort     bool         `json:"abort"` // cut the connection
+	End       *expectation `json:"end"`   // the response ends here, cleanly; headers and trailers may be held against this
 }
 
 // wantedRecords is what a topic must hold after the steps.
