@@ -91,6 +91,30 @@ func TestStreamPingPong(t *testing.T) {
 	}
 }
 
+// The bound on a write that is blocked does not end a stream that is idle.
+func TestStreamThatIsIdleGoesOn(t *testing.T) {
+	t.Parallel()
+	g := startWith(t, func(c *config.Config) { c.Stream.WriteTimeout = 100 * time.Millisecond })
+	h2c := &http.Client{Transport: &http.Transport{Protocols: new(http.Protocols)}}
+	h2c.Transport.(*http.Transport).Protocols.SetUnencryptedHTTP2(true)
+	for name, client := range map[string]*http.Client{"HTTP/1.1": {Transport: &http.Transport{}}, "h2c": h2c} {
+		in, answer := openStream(t, client, recordsURL(g))
+		receipts := answer()
+		for i := range 2 {
+			io.WriteString(in, `{}`)
+			if line, err := receipts.ReadString('\n'); err != nil || !strings.Contains(line, `"error_code":200`) {
+				t.Fatalf("%s: record %d: %q, %v", name, i, line, err)
+			}
+			<-time.After(300 * time.Millisecond) // longer than the bound, with nothing to write
+		}
+		in.Close()
+		if rest, err := io.ReadAll(receipts); err != nil || len(rest) > 0 {
+			t.Fatalf("%s: the end: %q, %v", name, rest, err)
+		}
+		client.CloseIdleConnections()
+	}
+}
+
 // dialRaw speaks HTTP/1.1 by hand.
 func dialRaw(t *testing.T, g *coretest.Gateway) (net.Conn, *bufio.Reader) {
 	t.Helper()

@@ -158,6 +158,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	inFlight := h.inFlight.Add(1)
 	defer h.finish(x)
+	// A client that takes no answer holds its connection no longer than this. Streams set deadlines of their own.
+	x.request.control.SetWriteDeadline(x.started.Add(h.settings.Limits.RequestTimeout + writeGrace)) //nolint:errcheck // a writer without deadlines has its own
 	if refused := h.refuse(r, inFlight); refused != nil {
 		x.fail(refused)
 		return
@@ -168,6 +170,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	x.fail(notFound())
 }
+
+// writeGrace is the time for writing the answer of a request that took as long as it may.
+const writeGrace = 10 * time.Second
 
 // refuse applies the bounds that need nothing but the header.
 func (h *Handler) refuse(r *http.Request, inFlight int64) *fault.Error {

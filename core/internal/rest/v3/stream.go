@@ -62,6 +62,7 @@ type stream struct {
 	held     bool          // receipts wait until the body is read
 	failed   int           // receipts with an error; the writer's
 	refusing bool          // too old: every further record is answered 408
+	panicked any           // the writer's
 }
 
 // slot is one record between the reader and the writer. done is set after everything else in it.
@@ -83,8 +84,10 @@ func (s *stream) run(ctx context.Context) {
 	header.Set("Trailer", "Weir-Record-Errors")
 	s.request.Prefer.Apply(s.w)
 	stopDraining := context.AfterFunc(s.request.Draining(), func() { s.body.stop(errDraining) })
+	control.SetWriteDeadline(time.Time{}) //nolint:errcheck // each flush sets its own
 	go func() {
 		defer close(s.written)
+		defer func() { s.panicked = recover() }()
 		s.write(control)
 	}()
 	if !s.held && !s.request.Prefer.Strict && s.request.Header.Get("Expect") == "" {
@@ -95,8 +98,10 @@ func (s *stream) run(ctx context.Context) {
 	close(s.queue)
 	<-s.written
 	stopDraining()
+	if s.panicked != nil {
+		panic(s.panicked) // in the chain's hands, which ends this request only
+	}
 	header.Set("Weir-Record-Errors", strconv.Itoa(s.failed))
-	control.SetWriteDeadline(time.Time{}) //nolint:errcheck // the connection has gone
 	s.body.finish(s.w, s.failed)
 }
 
@@ -289,6 +294,7 @@ func (o *output) flush(always bool) bool {
 	if err == nil {
 		err = o.control.Flush()
 	}
+	o.control.SetWriteDeadline(time.Time{}) //nolint:errcheck // HTTP/2 ends a stream at its deadline even when nothing is being written
 	o.buffer = o.buffer[:0]
 	if err != nil && !errors.Is(err, http.ErrNotSupported) {
 		s.body.stop(errUnread)
