@@ -122,6 +122,9 @@ func (a *attempt) send(ctx context.Context, s *step) []string {
 		e.note = "the response broke off: " + err.Error()
 		return []string{e.note}
 	}
+	if a.run.options.Observe != nil {
+		a.run.options.Observe(response, e.received)
+	}
 	problems := a.wanted(s).problems(response, e.received)
 	for _, other := range s.Also {
 		if other.Want != nil && len(problems) > 0 && len(other.Want.problems(response, e.received)) == 0 {

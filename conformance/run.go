@@ -27,6 +27,9 @@ type Options struct {
 	Parallel int
 	// KeepTopics leaves the topics of the run in Kafka.
 	KeepTopics bool
+	// Observe is called with every answer to a request that was made through an HTTP client, by several goroutines at once. Nil:
+	// nobody looks.
+	Observe func(response *http.Response, body []byte)
 	// Progress is called with each result as it comes, by one goroutine at a time. Nil: nobody is told.
 	Progress func(CaseResult)
 }

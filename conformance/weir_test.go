@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -76,6 +78,8 @@ func TestWeirInProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	document := readOpenAPI(t)
+	t.Cleanup(func() { document.report(t) })
 	for _, profile := range profiles {
 		t.Run(profile.Name, func(t *testing.T) {
 			t.Parallel()
@@ -83,7 +87,7 @@ func TestWeirInProcess(t *testing.T) {
 			if len(own) == 0 {
 				t.Fatal("no case is for this profile")
 			}
-			report := runInProcess(t, profile, own, known)
+			report := runInProcess(t, profile, own, known, document.observe)
 			t.Logf("%+v", report.Counts)
 			for _, c := range report.Cases {
 				if c.Outcome == conformance.NotSupported && !strings.HasPrefix(c.Reason, "not on kfake") {
@@ -94,7 +98,7 @@ func TestWeirInProcess(t *testing.T) {
 	}
 }
 
-func runInProcess(t *testing.T, profile conformance.Profile, cases []*conformance.Case, known []conformance.KnownFailure) *conformance.Report {
+func runInProcess(t *testing.T, profile conformance.Profile, cases []*conformance.Case, known []conformance.KnownFailure, observe func(*http.Response, []byte)) *conformance.Report {
 	t.Helper()
 	target := conformance.Target{
 		Name: "weir in process", Profile: profile.Name, Traits: []string{"kfake"}, Limits: profile.Limits,
@@ -129,9 +133,31 @@ func runInProcess(t *testing.T, profile conformance.Profile, cases []*conformanc
 		}
 	}
 	started := time.Now()
-	report := conformance.RunTests(t, target, env, conformance.Options{Cases: cases})
+	report := conformance.RunTests(t, target, env, conformance.Options{Cases: cases, Observe: observe})
 	t.Logf("%d cases in %s", report.Counts.Total, time.Since(started).Round(time.Millisecond))
 	return report
+}
+
+// TestReadmeCasesPass holds the core against the file that README.md shows.
+func TestReadmeCasesPass(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(readme), "```yaml\n")
+	text, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("README.md shows no case file")
+	}
+	cases, err := conformance.Load(fstest.MapFS{"readme.yaml": {Data: []byte(text)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := runInProcess(t, conformance.Profile{Name: conformance.DefaultProfile, Config: []byte("{}")}, cases, nil, nil)
+	if !report.OK || report.Counts.Passed != len(cases) {
+		t.Errorf("got %+v", report.Counts)
+	}
 }
 
 // startWithoutBroker starts a core whose only cluster does not answer. It never gets ready, and serves all the same.
