@@ -15,8 +15,8 @@ import (
 	"github.com/weir-gateway/weir/core/internal/rawjson"
 )
 
-// Codec encodes the data of a record's key or value. data is one JSON value that package rawjson has checked, and is not
-// null: null is Kafka's null in every format, and no codec's business. The error is a *fault.Error whose message is for the
+// Codec encodes the data of a record's key or value. data is one JSON value that package rawjson has checked, and is neither
+// null – that is Kafka's null in every format, and no codec's business – nor has white space between its tokens. The error is a *fault.Error whose message is for the
 // client.
 type Codec interface {
 	Encode(data []byte) ([]byte, error)
@@ -47,20 +47,20 @@ func Base64(text []byte) ([]byte, error) {
 	return decoded[:n:n], err
 }
 
-// JSON stores the JSON text itself, compacted and otherwise unchanged: the spelling of numbers and escapes and the order of
-// members are the client's, because the bytes of a key decide its partition.
+// JSON stores the JSON text itself, without white space and otherwise unchanged: the spelling of numbers and escapes and the
+// order of members are the client's, because the bytes of a key decide its partition.
 type JSON struct {
 	// RejectDuplicateNames makes an object with a name twice an error.
 	RejectDuplicateNames bool
 }
 
-// Encode compacts the text.
+// Encode gives the text.
 func (j JSON) Encode(data []byte) ([]byte, error) {
 	if j.RejectDuplicateNames && !jsontext.Value(data).IsValid() {
 		// The text was checked with duplicates allowed, so duplicates are all that can be wrong with it.
 		return nil, fault.New(fault.InvalidRequest, "Bad Request: data has an object with the same name twice. Remove one, or set json.duplicate_names to allow.")
 	}
-	return rawjson.Compact(data), nil
+	return data, nil
 }
 
 // String stores the UTF-8 bytes of a string.

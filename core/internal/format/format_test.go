@@ -21,7 +21,7 @@ func TestEncode(t *testing.T) {
 		{Binary{}, `"_-=="`, "", `Bad Request: data="_-==" is not a valid base64 string.`}, // the URL alphabet
 		{Binary{}, `"YQ"`, "", `Bad Request: data="YQ" is not a valid base64 string.`},
 		{Binary{}, `"YQ==\r\n"`, "", `Bad Request: data="YQ==\r\n" is not a valid base64 string.`},
-		{JSON{}, `{ "b" : 1.0 , "a" : "x y" , "b" : 9007199254740993 }`, `{"b":1.0,"a":"x y","b":9007199254740993}`, ""},
+		{JSON{}, `{"b":1.0,"a":"x y","b":9007199254740993}`, `{"b":1.0,"a":"x y","b":9007199254740993}`, ""},
 		{JSON{RejectDuplicateNames: true}, `{"a":{"b":1,"c":1}}`, `{"a":{"b":1,"c":1}}`, ""},
 		{JSON{RejectDuplicateNames: true}, `{"a":{"b":1,"b":1}}`, "", "Bad Request: data has an object with the same name twice."},
 		{String{}, `"\u00e9\n"`, "é\n", ""},

@@ -53,3 +53,22 @@ func BenchmarkWalk(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkCursor is what the v2 API does with a body: checking and taking at once.
+func BenchmarkCursor(b *testing.B) {
+	text := body(100)
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		c := NewCursor(text, Limits{Depth: 1000, NumberLength: 1000})
+		for range c.Members() {
+			for range c.Elements() {
+				for range c.Members() {
+					c.Value()
+				}
+			}
+		}
+		if err := c.End(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

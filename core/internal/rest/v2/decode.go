@@ -29,57 +29,73 @@ func codecFor(r *rest.Request) format.Codec {
 	}
 }
 
+// request reads a whole body. One that is not JSON is told as that, whatever else is wrong with it.
 func (d *decoder) request(body []byte) ([]record.Record, error) {
+	text := rawjson.NewCursor(body, d.limits)
+	records, err := d.envelope(text, len(body))
 	if len(rawjson.Trim(body)) == 0 {
 		return nil, fault.New(fault.Unprocessable, "The request body is empty. Data is required.")
 	}
-	if err := rawjson.Check(body, d.limits); err != nil {
-		return nil, rest.Malformed(err)
+	if malformed := text.End(); malformed != nil {
+		return nil, rest.Malformed(malformed)
 	}
-	body = rawjson.Trim(body)
-	if rawjson.IsNull(body) {
+	return records, err
+}
+
+func (d *decoder) envelope(text *rawjson.Cursor, size int) ([]record.Record, error) {
+	switch text.Kind() {
+	case 'n':
+		text.Value()
 		return nil, fault.New(fault.Unprocessable, "The request body is null. Data is required.")
-	}
-	if rawjson.Kind(body) != '{' {
+	case '{':
+	default:
 		return nil, fault.New(fault.MalformedJSON, "The request body must be a JSON object with an array named records.")
 	}
 	if d.codec == nil {
 		return nil, fault.New(fault.InvalidPayload, "Payload error. Schema Registry must be configured when using schemas.")
 	}
-	var array []byte
+	var records []record.Record
 	var seen names
-	for name, value := range rawjson.Members(body) {
+	for name := range text.Members() {
+		if !seen.add(name) {
+			return nil, duplicate(name)
+		}
 		switch string(name) {
 		case "records":
-			array = value
+			var err error
+			if records, err = d.records(text, size); err != nil {
+				return nil, err
+			}
 		case "key_schema", "value_schema", "key_schema_id", "value_schema_id": // mean nothing to formats without a schema
 		default:
 			return nil, fault.Newf(fault.Unprocessable, "Unrecognized field: %s", format.Excerpt(name))
 		}
-		if !seen.add(name) {
-			return nil, duplicate(name)
-		}
 	}
-	switch {
-	case array == nil || rawjson.IsNull(array):
+	if records == nil {
 		return nil, fault.New(fault.Unprocessable, "records must not be empty (was null)")
-	case rawjson.Kind(array) != '[':
-		return nil, fault.New(fault.MalformedJSON, "records must be an array.")
 	}
-	return d.records(array)
+	return records, nil
 }
 
-func (d *decoder) records(array []byte) ([]record.Record, error) {
-	records := make([]record.Record, 0, 1+min(len(array)/128, d.maxRecords))
-	for element := range rawjson.Elements(array) {
-		if len(records) == d.maxRecords {
+// records reads the array of records; nil without an error when it is null.
+func (d *decoder) records(text *rawjson.Cursor, size int) ([]record.Record, error) {
+	switch text.Kind() {
+	case 'n':
+		return nil, nil
+	case '[':
+	default:
+		return nil, fault.New(fault.MalformedJSON, "records must be an array.")
+	}
+	records := make([]record.Record, 0, 1+min(size/128, d.maxRecords))
+	for i := range text.Elements() {
+		if i == d.maxRecords {
 			return nil, fault.Newf(fault.BodyTooLarge, "The request has more than %d records. Send less in one request.", d.maxRecords)
 		}
 		records = append(records, d.template)
-		if err := d.record(element, &records[len(records)-1]); err != nil {
+		if err := d.record(text, &records[i]); err != nil {
 			f := *fault.From(err) // the same text for every record: say which one it was
 			if f.Code == fault.MalformedJSON || f.Code == fault.Unprocessable {
-				f.Message = "records[" + strconv.Itoa(len(records)-1) + "]: " + f.Message
+				f.Message = "records[" + strconv.Itoa(i) + "]: " + f.Message
 			}
 			return nil, &f
 		}
@@ -90,20 +106,20 @@ func (d *decoder) records(array []byte) ([]record.Record, error) {
 	return records, nil
 }
 
-func (d *decoder) record(element []byte, r *record.Record) error {
-	if rawjson.Kind(element) != '{' {
+func (d *decoder) record(text *rawjson.Cursor, r *record.Record) error {
+	if text.Kind() != '{' {
 		return fault.New(fault.MalformedJSON, "a record must be a JSON object.")
 	}
 	var seen names
-	for name, value := range rawjson.Members(element) {
+	for name := range text.Members() {
 		var err error
 		switch string(name) {
 		case "key":
-			r.Key, err = d.encode(value)
+			r.Key, err = d.encode(text.Value())
 		case "value":
-			r.Value, err = d.encode(value)
+			r.Value, err = d.encode(text.Value())
 		case "partition":
-			r.Partition, err = d.partition(value)
+			r.Partition, err = d.partition(text.Value())
 		default:
 			return fault.Newf(fault.Unprocessable, "Unrecognized field: %s", format.Excerpt(name))
 		}
@@ -117,8 +133,9 @@ func (d *decoder) record(element []byte, r *record.Record) error {
 	return nil
 }
 
+// encode encodes a key or value; one that could not be read is nil, and the cursor's end tells.
 func (d *decoder) encode(value []byte) ([]byte, error) {
-	if rawjson.IsNull(value) {
+	if value == nil || rawjson.IsNull(value) {
 		return nil, nil
 	}
 	return d.codec.Encode(value)

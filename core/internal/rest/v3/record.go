@@ -275,7 +275,7 @@ func (d *decoder) data(value []byte) ([]byte, side, error) {
 	if rawjson.IsNull(data) {
 		return nil, side{kind, -1}, nil
 	}
-	encoded, err := codec.Encode(data)
+	encoded, err := codec.Encode(rawjson.Compact(data))
 	return encoded, side{kind, len(encoded)}, err
 }
 
