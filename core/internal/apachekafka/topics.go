@@ -196,3 +196,33 @@ func electPreferred(ctx context.Context, client *kgo.Client, topic string, parti
 	}
 	return kerr.ErrorForCode(response.ErrorCode)
 }
+
+// AwaitInSync waits until each partition of a topic has a leader and all of its replicas are in sync again, as after faults.
+func (c *Cluster) AwaitInSync(ctx context.Context, topic string) error {
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return poll(ctx, func(ctx context.Context) error {
+		request := kmsg.NewPtrMetadataRequest()
+		asked := kmsg.NewMetadataRequestTopic()
+		asked.Topic = kmsg.StringPtr(topic)
+		request.Topics = append(request.Topics, asked)
+		response, err := request.RequestWith(ctx, client)
+		if err != nil {
+			return fmt.Errorf("metadata of topic %s: %w", topic, err)
+		}
+		for _, answered := range response.Topics {
+			if err := kerr.ErrorForCode(answered.ErrorCode); err != nil {
+				return fmt.Errorf("metadata of topic %s: %w", topic, err)
+			}
+			for _, partition := range answered.Partitions {
+				if partition.Leader < 0 || len(partition.ISR) < len(partition.Replicas) {
+					return fmt.Errorf("%s-%d: leader %d, in sync %v of %v", topic, partition.Partition, partition.Leader, partition.ISR, partition.Replicas)
+				}
+			}
+		}
+		return nil
+	})
+}

@@ -1,10 +1,12 @@
 package history
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -156,6 +158,31 @@ func (h *History) Quantile(q float64, holds func(*Attempt) bool) (time.Duration,
 	}
 	slices.Sort(times)
 	return times[min(len(times)-1, int(q*float64(len(times))))], len(times)
+}
+
+// Failures describes the answers other than success by status, code and message, the most frequent first, at most so many.
+func (h *History) Failures(most int) string {
+	counts := make(map[string]int)
+	slowest := make(map[string]time.Duration)
+	for _, a := range h.Attempts() {
+		if a.Verdict == Persisted || a.Cut {
+			continue
+		}
+		text := fmt.Sprintf("%s, status %d, error_code %d, retry %q: %s", a.Verdict, a.Status, a.Code, a.Retry, a.Message)
+		counts[text]++
+		slowest[text] = max(slowest[text], a.Took)
+	}
+	kinds := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(counts[b]-counts[a], strings.Compare(a, b))
+	})
+	var text strings.Builder
+	for _, kind := range kinds[:min(most, len(kinds))] {
+		fmt.Fprintf(&text, "%7d within %6s: %s\n", counts[kind], slowest[kind].Round(time.Millisecond), kind)
+	}
+	if more := len(kinds) - most; more > 0 {
+		fmt.Fprintf(&text, "and %d kinds more\n", more)
+	}
+	return text.String()
 }
 
 // WriteTo writes the history as JSON, one record a line, for a look at it afterwards.

@@ -134,7 +134,7 @@ func (w *worker) list(ctx context.Context, count int) (trouble bool) {
 		return false
 	}
 	attempts := w.beginAll(count)
-	body := []byte(`{"records":[`)
+	body := append(make([]byte, 0, w.room(count)), `{"records":[`...)
 	for i, attempt := range attempts {
 		if i > 0 {
 			body = append(body, ',')
@@ -173,7 +173,7 @@ func (w *worker) batch(ctx context.Context, count int) (trouble bool) {
 		return false
 	}
 	attempts := w.beginAll(count)
-	body := []byte(`{"entries":[`)
+	body := append(make([]byte, 0, w.room(count)), `{"entries":[`...)
 	for i, attempt := range attempts {
 		if i > 0 {
 			body = append(body, ',')
@@ -210,6 +210,9 @@ func (w *worker) batch(ctx context.Context, count int) (trouble bool) {
 	}
 	return false
 }
+
+// room is about how many bytes a request with so many records takes.
+func (w *worker) room(count int) int { return 32 + count*(160+w.run.load.Padding) }
 
 func (w *worker) recordsPath(topic string) string {
 	return "/v3/clusters/" + w.run.load.ClusterID + "/topics/" + topic + "/records"
