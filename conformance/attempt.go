@@ -34,7 +34,7 @@ func (a *attempt) do(ctx context.Context) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("step %d: %w", i+1, err)
 		}
-		problems := eventually(ctx, time.Duration(s.Within), func() []string { return a.step(ctx, s) })
+		problems := eventually(ctx, time.Duration(s.Within), func(ctx context.Context) []string { return a.step(ctx, s) })
 		if len(problems) > 0 {
 			if len(a.c.steps) > 1 {
 				problems[0] = fmt.Sprintf("step %d: %s", i+1, problems[0])

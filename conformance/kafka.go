@@ -17,7 +17,7 @@ func (a *attempt) holds(ctx context.Context, wanted []wantedRecords) []string {
 	var all []string
 	for i := range wanted {
 		w := &wanted[i]
-		all = append(all, eventually(ctx, time.Duration(w.Within), func() []string {
+		all = append(all, eventually(ctx, time.Duration(w.Within), func(ctx context.Context) []string {
 			records, err := a.run.env.Records(ctx, w.Topic)
 			if err != nil {
 				return []string{fmt.Sprintf("topic %s: %v", w.Topic, err)}
@@ -28,11 +28,19 @@ func (a *attempt) holds(ctx context.Context, wanted []wantedRecords) []string {
 	return all
 }
 
+// tries is how many looks at least fit into the time that something may take: one that hangs does not use it up.
+const tries = 4
+
 // eventually calls look until it has nothing to complain about or the time has passed, at least once.
-func eventually(ctx context.Context, within time.Duration, look func() []string) []string {
+func eventually(ctx context.Context, within time.Duration, look func(context.Context) []string) []string {
+	if within == 0 {
+		return look(ctx)
+	}
 	deadline := time.Now().Add(within)
 	for {
-		problems := look()
+		try, cancel := context.WithTimeout(ctx, within/tries)
+		problems := look(try)
+		cancel()
 		if len(problems) == 0 || !time.Now().Before(deadline) {
 			return problems
 		}

@@ -48,8 +48,8 @@ func (a *attempt) stream(ctx context.Context, s *step) []string {
 			return problems
 		}
 	}
-	if t.response != nil {
-		return invariants(a.run.target.Features, t.response, nil)
+	if t.exchange.response != nil { // the script has waited for it
+		return invariants(a.run.target.Features, t.exchange.response, nil)
 	}
 	return nil
 }
@@ -77,7 +77,7 @@ func (t *streaming) do(item scriptItem, cancel context.CancelFunc) []string {
 		}
 		return matchJSON(item.Receipt, receipt)
 	case item.Meanwhile != nil:
-		problems := eventually(t.ctx, time.Duration(item.Meanwhile.Within), func() []string { return t.attempt.step(t.ctx, item.Meanwhile) })
+		problems := eventually(t.ctx, time.Duration(item.Meanwhile.Within), func(ctx context.Context) []string { return t.attempt.step(ctx, item.Meanwhile) })
 		if len(problems) > 0 {
 			problems[0] = "meanwhile: " + problems[0]
 		}
