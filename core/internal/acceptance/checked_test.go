@@ -35,14 +35,19 @@ func background(t *testing.T, load history.Load) (recorded *history.History, sto
 	return recorded, stop
 }
 
-// check ends the gateway in the orderly way, so that nothing is under way any more, waits until the topics' replicas agree, and
-// holds what clients were told against what the topics contain. With an anomaly the history is kept in a file.
-func check(t *testing.T, w *weirProcess, cluster *apachekafka.Cluster, topics []string, recorded ...*history.History) *history.Report {
+// end ends a gateway in the orderly way: afterwards nothing is under way any more.
+func end(t *testing.T, w *weirProcess) {
 	t.Helper()
 	w.terminate(t, 45*time.Second)
 	if code := w.process.ExitCode(); code != 0 {
 		t.Errorf("the gateway ended with exit code %d", code)
 	}
+}
+
+// check waits until the topics' replicas agree, and holds what clients of a gateway that has ended were told against what the
+// topics contain. With an anomaly the history is kept in a file.
+func check(t *testing.T, cluster *apachekafka.Cluster, topics []string, recorded ...*history.History) *history.Report {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	for _, topic := range topics {

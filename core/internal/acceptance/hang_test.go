@@ -85,5 +85,6 @@ func TestABrokerThatHangsDoesNotHoldUpTheOther(t *testing.T) {
 	if failed := steady.Count(func(a *history.Attempt) bool { return a.Verdict != history.Persisted }); failed > 0 {
 		t.Errorf("%d records for the lively broker were not written", failed)
 	}
-	check(t, w, cluster, []string{lively, hanging}, steady, backlog)
+	end(t, w)
+	check(t, cluster, []string{lively, hanging}, steady, backlog)
 }

@@ -111,7 +111,8 @@ func TestOverloadWithAFrozenBroker(t *testing.T) {
 	if lines == 0 || own > 500*time.Millisecond {
 		t.Errorf("by the gateway's log 99 %% of %d refusals on the spot took up to %s, want at most 500ms", lines, own)
 	}
-	check(t, w, cluster, []string{topic}, healthy, overload)
+	end(t, w)
+	check(t, cluster, []string{topic}, healthy, overload)
 }
 
 // quantileOfRefusals reads the gateway's access log: how long it took to answer 503, as far as that was quicker than longest.

@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -160,7 +161,11 @@ func (h *History) Quantile(q float64, holds func(*Attempt) bool) (time.Duration,
 	return times[min(len(times)-1, int(q*float64(len(times))))], len(times)
 }
 
-// Failures describes the answers other than success by status, code and message, the most frequent first, at most so many.
+// partitionNumber is the number in names such as topic-0.
+var partitionNumber = regexp.MustCompile(`-\d+(\s)`)
+
+// Failures describes the answers other than success by status, code and message (without partition numbers), the most frequent
+// first, at most so many.
 func (h *History) Failures(most int) string {
 	counts := make(map[string]int)
 	slowest := make(map[string]time.Duration)
@@ -168,7 +173,8 @@ func (h *History) Failures(most int) string {
 		if a.Verdict == Persisted || a.Cut {
 			continue
 		}
-		text := fmt.Sprintf("%s, status %d, error_code %d, retry %q: %s", a.Verdict, a.Status, a.Code, a.Retry, a.Message)
+		message := partitionNumber.ReplaceAllString(a.Message, "-N$1")
+		text := fmt.Sprintf("%s, status %d, error_code %d, retry %q: %s", a.Verdict, a.Status, a.Code, a.Retry, message)
 		counts[text]++
 		slowest[text] = max(slowest[text], a.Took)
 	}

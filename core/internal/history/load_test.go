@@ -240,6 +240,17 @@ func TestLoadTakesTheGatewayAtItsWord(t *testing.T) {
 			if test.found != "" {
 				want[test.found] = history.Len()
 			}
+			described := 0
+			for line := range strings.Lines(history.Failures(5)) {
+				var count int
+				if _, err := fmt.Sscanf(line, "%d within", &count); err != nil || !strings.Contains(line, string(test.verdict)) {
+					t.Errorf("got failure %q, want one that is %s", line, test.verdict)
+				}
+				described += count
+			}
+			if want := history.Count(func(a *Attempt) bool { return a.Verdict != Persisted }); described != want {
+				t.Errorf("%d failures are described, want %d", described, want)
+			}
 			if diff := cmp.Diff(want, report.Found); diff != "" {
 				t.Errorf("anomalies (-want +got):\n%s", diff)
 			}
