@@ -80,6 +80,12 @@ func (b *body) stop(why error) {
 	}
 }
 
+func (b *body) hasStopped() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.stopped != nil
+}
+
 // Bounds of the courtesy at a stream's early end.
 const (
 	drainBytes = 256 << 10

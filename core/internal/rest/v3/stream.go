@@ -118,6 +118,10 @@ func (s *stream) read(ctx context.Context) {
 	oldest := time.Now().Add(settings.MaxDuration)
 	reader := rawjson.NewReader(s.body, settings.MaxRecordBytes, s.request.JSONLimits())
 	for first := true; ; first = false {
+		// What the reader has buffered would still come after a stop: nothing of it may be produced once the answer is settled.
+		if s.body.hasStopped() {
+			return
+		}
 		s.body.nextRecord()
 		value, err := reader.Next()
 		var limit *rawjson.LimitError
