@@ -94,12 +94,3 @@ func (v vars) names() string {
 	sort.Strings(names)
 	return strings.Join(names, ", ")
 }
-
-// references lists the names that a JSON text refers to.
-func references(text []byte) []string {
-	var names []string
-	for _, match := range anyReference.FindAllSubmatch(text, -1) {
-		names = append(names, string(match[1]))
-	}
-	return names
-}

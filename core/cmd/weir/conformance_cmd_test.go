@@ -76,9 +76,9 @@ func TestConformanceKnownFailures(t *testing.T) {
 	server := rootOnly(t)
 	known := filepath.Join(t.TempDir(), "known.txt")
 	for text, want := range map[string]error{
-		"v2-negotiation/accepted/topics/any # this server has none":  nil,
-		"v2-root/get # it works all the same":    errNotConformant,
-		"v2-root/no-such # there is no such one": errNotConformant,
+		"v2-negotiation/accepted/topics/any # this server has none": nil,
+		"v2-root/get # it works all the same":                       errNotConformant,
+		"v2-root/no-such # there is no such one":                    errNotConformant,
 	} {
 		if err := os.WriteFile(known, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

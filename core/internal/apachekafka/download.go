@@ -115,7 +115,7 @@ func (d *Distribution) resolve(ctx context.Context) error {
 	command.WaitDelay = 5 * time.Second
 	if err := command.Run(); err != nil {
 		return fmt.Errorf("mvn could not fetch Apache Kafka %s (is Maven Central, or the mirror in ~/.m2/settings.xml, reachable?): %w\n%s",
-			Version, err, lastLines(output.String(), 20))
+			Version, err, lastLines(output.String()))
 	}
 	if err := os.WriteFile(filepath.Join(jars, "complete"), []byte("Apache Kafka "+Version+"\n"), 0o644); err != nil {
 		return fmt.Errorf("download Kafka: %w", err)
@@ -152,7 +152,8 @@ func lock(ctx context.Context, name string) (unlock func(), err error) {
 	}
 }
 
-func lastLines(text string, count int) string {
+// lastLines is the end of what a tool printed: as much as an error message can bear.
+func lastLines(text string) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.Join(lines[max(0, len(lines)-count):], "\n")
+	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }

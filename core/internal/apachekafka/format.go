@@ -25,7 +25,7 @@ func (c *Cluster) format(ctx context.Context) error {
 	options := []string{"-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"}
 	output, err := c.distribution.command(ctx, 256, options, "kafka.tools.StorageTool", arguments...).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("format Kafka's storage: %w\n%s", err, lastLines(string(output), 20))
+		return fmt.Errorf("format Kafka's storage: %w\n%s", err, lastLines(string(output)))
 	}
 	for _, node := range c.nodes[1:] {
 		if err := first.cloneFormat(node); err != nil {

@@ -161,10 +161,10 @@ func (n *Node) awaitStart(ctx context.Context) error {
 			if bytes.Contains(log, []byte("Address already in use")) {
 				err = errors.Join(err, errPortTaken)
 			}
-			return errors.Join(fmt.Errorf("broker %d ended while it started; its log ends:\n%s", n.id, lastLines(string(log), 20)), err)
+			return errors.Join(fmt.Errorf("broker %d ended while it started; its log ends:\n%s", n.id, lastLines(string(log))), err)
 		case <-ctx.Done():
 			log, err := n.log()
-			return errors.Join(fmt.Errorf("broker %d did not start: %w; its log ends:\n%s", n.id, ctx.Err(), lastLines(string(log), 20)), err)
+			return errors.Join(fmt.Errorf("broker %d did not start: %w; its log ends:\n%s", n.id, ctx.Err(), lastLines(string(log))), err)
 		case <-poll.C:
 		}
 		log, err := n.log()

@@ -30,7 +30,7 @@ func (c *Cluster) Tool(ctx context.Context, class string, stdin io.Reader, argum
 	command.Stdin, command.Stdout, command.Stderr = stdin, &stdout, &stderr
 	command.WaitDelay = 5 * time.Second
 	if err := command.Run(); err != nil {
-		return stdout.Bytes(), fmt.Errorf("%s: %w: %s", class, err, lastLines(stderr.String(), 20))
+		return stdout.Bytes(), fmt.Errorf("%s: %w: %s", class, err, lastLines(stderr.String()))
 	}
 	return stdout.Bytes(), nil
 }
