@@ -19,7 +19,7 @@ func Probe(ctx context.Context, target Target) ([]Feature, error) {
 		p.client = target.Client
 	}
 	var found []Feature
-	response, err := p.ask(ctx, p.client, "/", "v2") //nolint:bodyclose // ask has closed it
+	response, err := p.ask(ctx, p.client, "/", "v2")
 	if err != nil {
 		return nil, fmt.Errorf("%s does not answer: %w", target.BaseURL, err)
 	}
@@ -28,12 +28,12 @@ func Probe(ctx context.Context, target Target) ([]Feature, error) {
 		found = append(found, V2)
 	}
 	isWeir := response.Header.Get("Weir-Request-Id") != ""
-	if response, err := p.ask(ctx, p.client, "/v3/clusters", "v3"); err == nil && response.StatusCode == http.StatusOK { //nolint:bodyclose // ask has closed it
+	if response, err := p.ask(ctx, p.client, "/v3/clusters", "v3"); err == nil && response.StatusCode == http.StatusOK {
 		found = append(found, V3, Duplex, TopicAdmin)
 	}
 	client2 := newClient(true)
 	defer client2.CloseIdleConnections()
-	if response, err := p.ask(ctx, client2, "/", "*/*"); err == nil && response.ProtoMajor == 2 { //nolint:bodyclose // ask has closed it
+	if response, err := p.ask(ctx, client2, "/", "*/*"); err == nil && response.ProtoMajor == 2 {
 		found = append(found, H2)
 	}
 	if base, err := url.Parse(target.BaseURL); err == nil && base.Scheme == "http" {
