@@ -31,6 +31,9 @@ func (c *Cursor) Kind() byte {
 	return Kind(c.text[c.at:])
 }
 
+// Offset gives how many bytes of the text lie before the cursor.
+func (c *Cursor) Offset() int { return c.at }
+
 // Members takes an object: it gives each member's name, unquoted, and the cursor then stands before the member's value. A value
 // that the loop does not take is passed over. A name may come twice.
 func (c *Cursor) Members() iter.Seq[[]byte] {

@@ -52,13 +52,8 @@ type Grant struct {
 	operation Operation
 	clusters  []*Cluster
 	limits    *config.Limits
-	settle    Settle
-	refused   func()
+	tally     *tally
 }
-
-// Settle says what became of an admitted record and how many bytes it was. It is called exactly once for each, from any
-// goroutine.
-type Settle func(outcome record.Outcome, bytes int)
 
 // Cluster gives the cluster that the operation is about.
 func (g *Grant) Cluster() (*Cluster, error) {
@@ -86,7 +81,7 @@ func (g *Grant) Clusters() []*Cluster { return g.clusters }
 func (g *Grant) Visible(string) bool { return true }
 
 // Refused counts a record that could not even be read, for the log.
-func (g *Grant) Refused() { g.refused() }
+func (g *Grant) Refused() { g.tally.refused() }
 
 // Produce admits records, hands them to Kafka and waits until each has its receipt, which the record's own deadline bounds:
 // a client that has gone meanwhile changes nothing.
@@ -121,7 +116,7 @@ func (g *Grant) ProduceAsync(ctx context.Context, cluster *Cluster, records []re
 			admitted, origin = append(admitted, records[i]), append(origin, i)
 		}
 		if err != nil {
-			g.settle(record.NotPersisted, records[i].Size())
+			g.tally.settle(record.NotPersisted, records[i].Size())
 			deliver(i, record.Receipt{Outcome: record.NotPersisted, Err: err})
 		}
 	}
@@ -129,7 +124,7 @@ func (g *Grant) ProduceAsync(ctx context.Context, cluster *Cluster, records []re
 		return
 	}
 	cluster.producer.Produce(ctx, admitted, func(index int, receipt record.Receipt) {
-		g.settle(receipt.Outcome, admitted[index].Size())
+		g.tally.settle(receipt.Outcome, admitted[index].Size())
 		if origin != nil {
 			index = origin[index]
 		}

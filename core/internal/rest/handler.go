@@ -26,6 +26,7 @@ type Handler struct {
 	settings *config.Config
 	clusters []*Cluster
 	logger   *slog.Logger
+	access   *telemetry.AccessLog
 	metrics  *telemetry.Metrics
 	mux      *http.ServeMux
 	links    links
@@ -46,7 +47,7 @@ type Dependencies struct {
 
 // NewHandler builds the chain over the route table. The error is an allow or block list that names no operation.
 func NewHandler(settings *config.Config, d Dependencies) (*Handler, error) {
-	h := &Handler{settings: settings, clusters: d.Clusters, logger: d.Logger, metrics: d.Metrics, mux: http.NewServeMux(), links: newLinks(settings.API),
+	h := &Handler{settings: settings, clusters: d.Clusters, logger: d.Logger, access: telemetry.NewAccessLog(d.Logger), metrics: d.Metrics, mux: http.NewServeMux(), links: newLinks(settings.API),
 		unrouted: d.Metrics.Operation("none")}
 	h.draining, h.drain = context.WithCancel(context.Background())
 	h.bodies.max = settings.Limits.BufferedBytes
@@ -289,11 +290,11 @@ func (h *Handler) run(x *exchange, route *served) error {
 	r.BaseURL = h.links.base(r.Request)
 	ctx := r.Context()
 	if !route.Stream {
-		var cancel context.CancelFunc
 		r.deadline = x.started.Add(h.settings.Limits.RequestTimeout)
 		r.boundBody(h.settings.Limits.BodyTimeout)
-		ctx, cancel = context.WithDeadline(ctx, r.deadline)
-		defer cancel()
+		until := &deadline{Context: ctx, at: r.deadline}
+		defer until.stop()
+		ctx = until
 	}
 	operation, serve, err := route.Bind(r)
 	if err != nil {
@@ -311,8 +312,7 @@ func (h *Handler) run(x *exchange, route *served) error {
 //
 //nolint:unparam // the error is what policy and quota will say
 func (h *Handler) decide(_ context.Context, x *exchange, operation Operation) (*Grant, error) {
-	return &Grant{principal: x.request.Principal, operation: operation, clusters: h.clusters, limits: &h.settings.Limits,
-		settle: x.tally.settle, refused: x.tally.refused}, nil
+	return &Grant{principal: x.request.Principal, operation: operation, clusters: h.clusters, limits: &h.settings.Limits, tally: &x.tally}, nil
 }
 
 // fail answers with a fault if nothing has been answered yet. After that the answer's own end is all that can tell.
@@ -375,30 +375,19 @@ func (h *Handler) logAccess(x *exchange, duration time.Duration) {
 	} else if !h.settings.Log.Access {
 		return
 	}
-	if !h.logger.Enabled(context.Background(), level) {
+	if !h.access.Enabled(level) {
 		return
 	}
 	r := &x.request
-	attributes := make([]slog.Attr, 0, 16)
-	attributes = append(attributes, slog.String("request_id", r.ID), slog.String("operation", x.id), slog.String("method", r.Method),
-		slog.String("path", r.URL.Path), slog.Int("status", x.status), slog.Int64("bytes", x.bytes),
-		slog.Float64("duration_ms", math.Round(float64(duration)/1e3)/1e3), slog.String("remote", r.RemoteAddr), slog.String("principal", r.Principal.ID))
-	persisted := x.tally.records[record.Persisted].Load()
-	failed := x.tally.records[record.NotPersisted].Load() + x.tally.unread.Load()
-	unknown := x.tally.records[record.Unknown].Load()
-	if persisted+failed+unknown > 0 {
-		attributes = append(attributes, slog.Int64("records", persisted+failed+unknown))
-		if failed > 0 {
-			attributes = append(attributes, slog.Int64("records_failed", failed))
-		}
-		if unknown > 0 {
-			attributes = append(attributes, slog.Int64("records_unknown", unknown))
-		}
-	}
+	line := telemetry.Access{Level: level, RequestID: r.ID, Operation: x.id, Method: r.Method, Path: r.URL.Path, Status: x.status, Bytes: x.bytes,
+		Duration: duration, Remote: r.RemoteAddr, Principal: r.Principal.ID}
+	line.Failed = x.tally.records[record.NotPersisted].Load() + x.tally.unread.Load()
+	line.Unknown = x.tally.records[record.Unknown].Load()
+	line.Records = x.tally.records[record.Persisted].Load() + line.Failed + line.Unknown
 	if x.failure != nil {
-		attributes = append(attributes, slog.String("error", x.failure.Error()))
+		line.Error = x.failure.Error()
 	}
-	h.logger.LogAttrs(context.Background(), level, "request", attributes...)
+	h.access.Write(&line)
 }
 
 // requestID takes over a client's id if it is harmless, else makes one.
@@ -406,7 +395,9 @@ func requestID(r *http.Request) string {
 	if values := r.Header["Weir-Request-Id"]; len(values) == 1 && harmlessID(values[0]) {
 		return values[0]
 	}
-	return strconv.FormatUint(rand.Uint64()|1<<63, 36) + strconv.FormatUint(rand.Uint64()|1<<63, 36)
+	made := make([]byte, 0, 26) // two numbers of 13 digits
+	made = strconv.AppendUint(made, rand.Uint64()|1<<63, 36)
+	return string(strconv.AppendUint(made, rand.Uint64()|1<<63, 36))
 }
 
 func harmlessID(id string) bool {

@@ -86,6 +86,13 @@ func negotiate(headers []string, produces []MediaType) (MediaType, bool) {
 	if len(headers) == 0 || len(headers) == 1 && headers[0] == "*/*" {
 		return produces[0], true
 	}
+	if len(headers) == 1 {
+		for _, produced := range produces {
+			if headers[0] == string(produced) { // nearly always
+				return produced, true
+			}
+		}
+	}
 	ranges := parseAccept(headers)
 	if len(ranges) == 0 {
 		return produces[0], allEmpty(headers)
@@ -133,8 +140,10 @@ func contentType(r *http.Request, consumes []MediaType) (ContentType, bool) {
 	if len(values) > 1 {
 		return ContentType{}, false
 	}
-	if MediaType(values[0]) == consumes[0] { // nearly always
-		return ContentType{Type: consumes[0]}, true
+	for _, consumed := range consumes {
+		if values[0] == string(consumed) { // nearly always
+			return ContentType{Type: consumed}, true
+		}
 	}
 	mediaType, parameters, err := mime.ParseMediaType(values[0])
 	if err != nil {

@@ -37,6 +37,7 @@ type Request struct {
 	deadline time.Time // of a request that is not a stream
 	bodies   *budget
 	reserved int64
+	readBy   time.Time       // the connection's read deadline, where a body's reading has set one
 	complete bool            // the body was read to its end
 	draining context.Context // ends when the gateway begins to shut down
 }
@@ -131,7 +132,8 @@ const abandonTime = 500 * time.Millisecond
 // no deadline but this. Body sets its own.
 func (r *Request) boundBody(within time.Duration) {
 	if r.ProtoMajor == 1 && r.ContentLength != 0 && !r.complete {
-		r.control.SetReadDeadline(time.Now().Add(within)) //nolint:errcheck // a writer without deadlines bounds its reads itself
+		r.readBy = time.Now().Add(within)
+		r.control.SetReadDeadline(r.readBy) //nolint:errcheck // a writer without deadlines bounds its reads itself
 	}
 }
 
@@ -144,12 +146,18 @@ func (r *Request) expectEnd() error {
 	return nil
 }
 
+// readPiece reads what there is, within the gap that is allowed. Setting a deadline costs as much as reading a small body, so
+// one that was set a moment ago is good enough.
 func (r *Request) readPiece(p []byte) (int, error) {
-	deadline := time.Now().Add(r.Settings.Limits.BodyTimeout)
+	gap := r.Settings.Limits.BodyTimeout
+	deadline := time.Now().Add(gap)
 	if r.deadline.Before(deadline) {
 		deadline = r.deadline
 	}
-	r.control.SetReadDeadline(deadline) //nolint:errcheck // writers without deadlines are bounded by the request's own
+	if deadline.Sub(r.readBy) > gap/64 || r.readBy.After(deadline) {
+		r.readBy = deadline
+		r.control.SetReadDeadline(deadline) //nolint:errcheck // writers without deadlines are bounded by the request's own
+	}
 	return r.Request.Body.Read(p)
 }
 

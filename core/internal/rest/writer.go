@@ -42,9 +42,12 @@ type tally struct {
 	unread  atomic.Int64 // could not even be read
 }
 
+// settle says what became of an admitted record and how many bytes it was. It is called exactly once for each, from any
+// goroutine.
 func (t *tally) settle(outcome record.Outcome, bytes int) {
 	t.records[outcome].Add(1)
 	t.metrics.Record(outcome, bytes)
 }
 
+// refused counts a record that could not be read.
 func (t *tally) refused() { t.unread.Add(1) }

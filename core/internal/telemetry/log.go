@@ -17,5 +17,6 @@ func NewLogger(settings config.Log, to io.Writer) *slog.Logger {
 	if settings.Format == "text" {
 		return slog.New(slog.NewTextHandler(to, options))
 	}
-	return slog.New(slog.NewJSONHandler(to, options))
+	one := &serial{to: to}
+	return slog.New(jsonHandler{slog.NewJSONHandler(one, options), one})
 }

@@ -1,6 +1,7 @@
 package v2
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/weir-gateway/weir/core/internal/fault"
@@ -86,10 +87,16 @@ func (d *decoder) records(text *rawjson.Cursor, size int) ([]record.Record, erro
 	default:
 		return nil, fault.New(fault.MalformedJSON, "records must be an array.")
 	}
-	records := make([]record.Record, 0, 1+min(size/128, d.maxRecords))
+	start := text.Offset()
+	records := make([]record.Record, 0, 1)
 	for i := range text.Elements() {
 		if i == d.maxRecords {
 			return nil, fault.Newf(fault.BodyTooLarge, "The request has more than %d records. Send less in one request.", d.maxRecords)
+		}
+		if i == cap(records) { // as many as there will be, if they are as long as those before
+			read := text.Offset() - start
+			more := 1 + int(int64(size-text.Offset())*int64(i)/int64(max(1, read)))
+			records = slices.Grow(records, min(more, d.maxRecords-i))
 		}
 		records = append(records, d.template)
 		if err := d.record(text, &records[i]); err != nil {
@@ -177,6 +184,8 @@ func (s *names) add(name []byte) bool {
 // intern gives the string of a known name without allocating it.
 func intern(name []byte) string {
 	switch string(name) {
+	case "records":
+		return "records"
 	case "key":
 		return "key"
 	case "value":
