@@ -1,6 +1,7 @@
 package v3
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,6 +47,7 @@ func (d *decoder) read(value []byte, into *decoded) error {
 	if rawjson.Kind(value) != '{' {
 		return fault.New(fault.MalformedJSON, "Bad Request: a record must be a JSON object.")
 	}
+	text := rawjson.NewCursor(value, unlimited)
 	var content error // the first error about what is in the object; errors of shape come before it
 	remember := func(err error) error {
 		if f := fault.From(err); f != nil {
@@ -59,7 +61,7 @@ func (d *decoder) read(value []byte, into *decoded) error {
 		return nil
 	}
 	var seen fields
-	for name, member := range rawjson.Members(value) {
+	for name := range text.Members() {
 		field := fieldOf(name)
 		if field == 0 || field == fieldID && !d.batch {
 			return fault.Newf(fault.Unprocessable, "Unrecognized field: %s", format.Excerpt(name))
@@ -67,23 +69,23 @@ func (d *decoder) read(value []byte, into *decoded) error {
 		if !seen.add(field) {
 			return fault.Newf(fault.MalformedJSON, "Bad Request: the field %s is there twice.", format.Excerpt(name))
 		}
-		if rawjson.IsNull(member) && field != fieldID {
+		if text.Kind() == 'n' && field != fieldID {
 			continue
 		}
 		var err error
 		switch field {
 		case fieldPartition:
-			into.record.Partition, err = partition(member)
+			into.record.Partition, err = partition(text.Value())
 		case fieldTimestamp:
-			into.record.Timestamp, err = timestamp(member)
+			into.record.Timestamp, err = timestamp(text.Value())
 		case fieldHeaders:
-			into.record.Headers, err = d.headers(member)
+			into.record.Headers, err = d.headers(text.Value())
 		case fieldKey:
-			into.record.Key, into.key, err = d.data(member)
+			into.record.Key, into.key, err = d.data(text)
 		case fieldValue:
-			into.record.Value, into.value, err = d.data(member)
+			into.record.Value, into.value, err = d.data(text)
 		case fieldID:
-			into.id, err = entryID(member)
+			into.id, err = entryID(text.Value())
 		}
 		if err = remember(err); err != nil {
 			return err
@@ -94,6 +96,9 @@ func (d *decoder) read(value []byte, into *decoded) error {
 	}
 	return content
 }
+
+// unlimited are the limits for text that was checked against the real ones already.
+var unlimited = rawjson.Limits{Depth: math.MaxInt, NumberLength: math.MaxInt}
 
 // The known fields of a record object, as bits.
 type field uint8
@@ -224,16 +229,19 @@ func header(element []byte) (record.Header, error) {
 	return header, nil
 }
 
-// data reads a key or value object: {"type": …, "data": …} or one that names a schema.
-func (d *decoder) data(value []byte) ([]byte, side, error) {
+// data reads a key or value object: {"type": …, "data": …} or one that names a schema. It takes all of the object, whatever is
+// wrong in it, because what comes after is read too.
+func (d *decoder) data(text *rawjson.Cursor) ([]byte, side, error) {
 	var none side
-	if rawjson.Kind(value) != '{' {
+	if text.Kind() != '{' {
 		return nil, none, fault.New(fault.MalformedJSON, `Bad Request: a key or value must be an object such as {"type":"JSON","data":…}.`)
 	}
 	var kind string
 	var data []byte
 	var schema schemaFields
-	for name, member := range rawjson.Members(value) {
+	var first error
+	for name := range text.Members() {
+		member := text.Value()
 		known, err := true, error(nil)
 		switch string(name) {
 		case "type":
@@ -251,9 +259,12 @@ func (d *decoder) data(value []byte) ([]byte, side, error) {
 		if !known {
 			err = fault.Newf(fault.Unprocessable, "Unrecognized field: %s", format.Excerpt(name))
 		}
-		if err != nil {
-			return nil, none, err
+		if first == nil {
+			first = err
 		}
+	}
+	if first != nil {
+		return nil, none, first
 	}
 	if err := schema.check(kind); err != nil {
 		return nil, none, err
@@ -275,7 +286,7 @@ func (d *decoder) data(value []byte) ([]byte, side, error) {
 	if rawjson.IsNull(data) {
 		return nil, side{kind, -1}, nil
 	}
-	encoded, err := codec.Encode(rawjson.Compact(data))
+	encoded, err := codec.Encode(data)
 	return encoded, side{kind, len(encoded)}, err
 }
 

@@ -56,6 +56,8 @@ func TestRead(t *testing.T) {
 func TestReadRefuses(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]fault.Code{
+		// What is wrong in a key does not hide what is wrong with the object after it.
+		`{"key":{"type":"BINARY","data":"!","schema":null},"y":1}`: fault.Unprocessable, `{"key":{"type":"BINARY","data":"!","schema":null},"value":1}`: fault.MalformedJSON,
 		`[]`: fault.MalformedJSON, `1`: fault.MalformedJSON, `{"x":1}`: fault.Unprocessable, `{"id":"a"}`: fault.Unprocessable,
 		`{"key":1}`: fault.MalformedJSON, `{"key":{}}`: fault.MalformedJSON, `{"key":{"type":"JSON"}}`: fault.MalformedJSON,
 		`{"value":{"type":"json","data":1}}`: fault.MalformedJSON, `{"value":{"type":"BINARY","data":1}}`: fault.InvalidRequest,
