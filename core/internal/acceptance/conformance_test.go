@@ -25,7 +25,7 @@ func TestConformanceOnRealKafka(t *testing.T) {
 	defer cancel()
 	report := filepath.Join(t.TempDir(), "report.json")
 	output, err := exec.CommandContext(ctx, path, "conformance", "run", "--url", w.url, "--management", w.management,
-		"--bootstrap", strings.Join(cluster.BootstrapServers(), ","), "--trait", "apache", "--report", report).CombinedOutput()
+		"--bootstrap", strings.Join(cluster.BootstrapServers(), ","), "--trait", "apache", "--known", "../../../conformance/known/weir.txt", "--keep-topics", "--report", report).CombinedOutput()
 	lines := strings.Split(strings.TrimSpace(string(output)), "\n")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, output)

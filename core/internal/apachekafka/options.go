@@ -139,6 +139,8 @@ func (c *Cluster) properties(n *Node) map[string]string {
 		// A topic that is there without having been created hides the mistake that a test is about.
 		"auto.create.topics.enable":        "false",
 		"group.initial.rebalance.delay.ms": "0",
+		// The controller writes at once: it would wait 25 ms for more, and tests create topics by the thousand, one after the other.
+		"controller.quorum.append.linger.ms": "0",
 		// A broker is known to be up, and known to be gone, soon.
 		"broker.heartbeat.interval.ms": "500",
 		"broker.session.timeout.ms":    "6000",
