@@ -24,8 +24,10 @@ func TestConformanceOnRealKafka(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	report := filepath.Join(t.TempDir(), "report.json")
-	output, err := exec.CommandContext(ctx, path, "conformance", "run", "--url", w.url, "--management", w.management,
-		"--bootstrap", strings.Join(cluster.BootstrapServers(), ","), "--trait", "apache", "--known", "../../../conformance/known/weir.txt", "--keep-topics", "--report", report).CombinedOutput()
+	command := exec.CommandContext(ctx, path, "conformance", "run", "--url", w.url, "--management", w.management,
+		"--bootstrap", strings.Join(cluster.BootstrapServers(), ","), "--trait", "apache", "--known", "../../../conformance/known/weir.txt", "--keep-topics", "--report", report)
+	command.Env = weirEnvironment()
+	output, err := command.CombinedOutput()
 	lines := strings.Split(strings.TrimSpace(string(output)), "\n")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, output)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -46,6 +47,12 @@ var binary = sync.OnceValues(func() (string, error) {
 	}
 	return path, nil
 })
+
+// weirEnvironment is the environment for weir: without what the tests themselves are told by WEIR_… variables, which weir would
+// refuse as settings that it does not know.
+func weirEnvironment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "WEIR_") })
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -107,7 +114,7 @@ func startWeir(t *testing.T, configuration string, environment ...string) *weirP
 	}
 	defer log.Close()
 	command := exec.Command(path, "serve", "--config", file)
-	command.Env = append(os.Environ(), environment...)
+	command.Env = append(weirEnvironment(), environment...)
 	command.Stdout, command.Stderr = log, log
 	process, err := child.Start(command)
 	if err != nil {

@@ -148,6 +148,8 @@ func doctor(t *testing.T, configuration string) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	output, err := exec.CommandContext(ctx, path, "doctor", "--config", file).CombinedOutput()
+	command := exec.CommandContext(ctx, path, "doctor", "--config", file)
+	command.Env = weirEnvironment()
+	output, err := command.CombinedOutput()
 	return string(output), err
 }
