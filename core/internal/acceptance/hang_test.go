@@ -16,7 +16,7 @@ import (
 func TestABrokerThatHangsDoesNotHoldUpTheOther(t *testing.T) {
 	// With a session as long as this the cluster never declares the broker dead: the gateway has to live with it.
 	cluster := startKafka(t, apachekafka.Options{Brokers: 2, Properties: map[string]string{"broker.session.timeout.ms": "600000"}})
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	const lively, hanging = "on-the-lively-broker", "on-the-hanging-broker"
 	for topic, broker := range map[string]int32{lively: 1, hanging: 2} {
@@ -25,12 +25,13 @@ func TestABrokerThatHangsDoesNotHoldUpTheOther(t *testing.T) {
 		}
 	}
 	w := serveKafka(t, cluster, "")
+	const patience = 5 * time.Minute // the streams are long
 	steady, stopSteady := background(t, history.Load{
-		URL: w.url, Topics: []string{lively}, Prefix: "lively", Rate: 300, Padding: 200,
+		URL: w.url, Timeout: patience, Topics: []string{lively}, Prefix: "lively", Rate: 300, Padding: 200,
 		Workers: map[history.Mode]int{history.Single: 4, history.Batch: 2, history.PingPong: 2, history.StreamHTTP2: 1},
 	})
 	backlog, stopBacklog := background(t, history.Load{
-		URL: w.url, Topics: []string{hanging}, Prefix: "hanging", Rate: 1000, Padding: 1000,
+		URL: w.url, Timeout: patience, Topics: []string{hanging}, Prefix: "hanging", Rate: 1000, Padding: 1000,
 		// So many that some are free to send when the partitions have been taking nothing for a while.
 		Workers: map[history.Mode]int{history.Single: 1000, history.List: 300, history.Stream: 10, history.StreamHTTP2: 10},
 	})

@@ -102,7 +102,7 @@ func TestOverloadWithAFrozenBroker(t *testing.T) {
 	if longest > stallTimeout+5*time.Second {
 		t.Errorf("a record waited %s to be refused, want about the stall timeout, %s", longest, stallTimeout)
 	}
-	if p99 > 2*time.Second {
+	if p99 > 5*time.Second {
 		t.Errorf("99 %% of the refusals on the spot took up to %s", p99)
 	}
 	// What clients measure contains the time that 1,500 of them take from each other on one computer. The gateway's own:
