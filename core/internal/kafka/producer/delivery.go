@@ -24,7 +24,6 @@ type delivery struct {
 	topic     *topic
 	partition *partition
 	size      int64 // what limits and budgets count
-	limit     int64 // how many bytes its partition may hold with it
 
 	state atomic.Uint32
 

@@ -61,7 +61,7 @@ func (p *partition) admit(d *delivery, w *waiter, now int64, l *limits, doubts u
 		return full
 	}
 	records, bytes := p.records.Load(), p.bytes.Load()
-	if records >= l.records || records > 0 && bytes+d.size > d.limit {
+	if records >= l.records || records > 0 && bytes+d.size > d.topic.batchLimit(l.bytes) {
 		return full
 	}
 	p.records.Store(records + 1)
@@ -221,9 +221,10 @@ func (t *topic) partition(id int32) *partition {
 
 // choose picks the partition of a record without a key: the one of the record before, until it has had its share, and never
 // one that has no leader, no room or no answers, as long as there is another.
-func (t *topic) choose(size, limit, now int64, metadata *kafka.Topic, l *limits) int32 {
+func (t *topic) choose(size, now int64, metadata *kafka.Topic, l *limits) int32 {
 	count := int32(len(metadata.Partitions))
 	t.partition(count - 1)
+	limit := t.batchLimit(l.bytes)
 	list := *t.partitions.Load()
 	usable := func(id int32) bool {
 		p := list[id]

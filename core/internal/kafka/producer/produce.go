@@ -79,7 +79,6 @@ func (p *Producer) hand(ctx context.Context, c *call, records []record.Record, r
 		}
 		headers, d.message.Headers = takeHeaders(headers, r)
 		d.size = int64(r.Size()) + recordOverhead
-		d.limit = last.limit
 		size := d.message.ByteSize(2)
 		if size > p.settings.MaxRecordBytes {
 			d.refuse(fault.Newf(fault.RecordTooLarge, "The record is %d bytes when serialized, which is larger than %d, the most that is accepted here.", size, p.settings.MaxRecordBytes))
@@ -125,7 +124,6 @@ type lookup struct {
 	metadata *kafka.Topic
 	topic    *topic
 	rules    *rules
-	limit    int64
 	err      *fault.Error
 }
 
@@ -144,7 +142,7 @@ func (p *Producer) find(ctx context.Context, name string, now int64) lookup {
 	}
 	t := p.topic(name)
 	r := p.rulesOf(ctx, t, metadata.ID, now)
-	return lookup{name: name, metadata: metadata, topic: t, rules: r, limit: t.batchLimit(r, p.limits.bytes)}
+	return lookup{name: name, metadata: metadata, topic: t, rules: r}
 }
 
 // absent words the error of a look-up as producers know it.
@@ -171,7 +169,7 @@ func (p *Producer) choose(ctx context.Context, r *record.Record, d *delivery, l 
 	case r.Key != nil:
 		return partitionForKey(r.Key, count), nil
 	default:
-		return l.topic.choose(d.size, l.limit, now, l.metadata, &p.limits), nil
+		return l.topic.choose(d.size, now, l.metadata, &p.limits), nil
 	}
 }
 

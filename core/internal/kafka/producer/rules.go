@@ -167,9 +167,10 @@ func (r *rules) refuse(rec *record.Record, topic string, partition int32, size i
 	return nil
 }
 
-// batchLimit is the most bytes that a partition of the topic may have on its way.
-func (t *topic) batchLimit(r *rules, most int64) int64 {
-	if r.maxMessage < math.MaxInt64 {
+// batchLimit is the most bytes that a partition of the topic may have on its way now. It is asked for at each admission: a
+// record may have waited while the limit shrank.
+func (t *topic) batchLimit(most int64) int64 {
+	if r := t.rules.current.Load(); r != nil && r.maxMessage < math.MaxInt64 {
 		most = min(most, r.maxMessage-batchOverhead)
 	}
 	if learnt := t.rules.learnt.Load(); learnt > 0 {
@@ -180,12 +181,12 @@ func (t *topic) batchLimit(r *rules, most int64) int64 {
 
 // shrink learns from a batch of at most so many bytes that the broker found too large although none of its records need be:
 // with settings that cannot be read, halving finds the way. It gives the most bytes of a batch from now on, or 0 when smaller
-// batches would be of no use.
+// batches would be of no use. A batch of more than was learnt last was let in before: its refusal teaches nothing new.
 func (t *topic) shrink(most int64) int64 {
 	for {
 		learnt := t.rules.learnt.Load()
-		if learnt > 0 {
-			most = min(most, learnt)
+		if learnt > 0 && most > learnt {
+			return learnt
 		}
 		next := max(most/2, smallestAdaption)
 		if next >= most {

@@ -43,12 +43,13 @@ func TestOneBadRecordSpoilsNoOthers(t *testing.T) {
 	}
 }
 
+const authorizationFailed = 29
+
 // TestBatchesShrink: the same without being allowed to read the topic's settings.
 func TestBatchesShrink(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, embedded.Options{Topics: []embedded.Topic{{Name: "small", Configs: map[string]string{"max.message.bytes": "50000"}}}},
 		func(_ *config.Cluster, p *config.Produce) { p.FlushInterval = 5 * time.Millisecond })
-	const authorizationFailed = 29
 	r.broker.Inject(embedded.Failure{API: "DescribeConfigs", Node: embedded.AnyNode, Code: authorizationFailed, Times: -1})
 	for try := range 10 {
 		refused := 0
@@ -66,6 +67,50 @@ func TestBatchesShrink(t *testing.T) {
 		}
 	}
 	t.Error("after ten tries batches are still too large")
+}
+
+// TestShrinkOnceForManyBatches: a call that is larger than many batches has several of them on their way, or waiting, when the
+// first refusal comes. They all say the same thing, and it counts once.
+func TestShrinkOnceForManyBatches(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, embedded.Options{Topics: []embedded.Topic{{Name: "small", Configs: map[string]string{"max.message.bytes": "50000"}}}},
+		func(_ *config.Cluster, p *config.Produce) { p.FlushInterval = 5 * time.Millisecond })
+	r.broker.Inject(embedded.Failure{API: "DescribeConfigs", Node: embedded.AnyNode, Code: authorizationFailed, Times: -1})
+	persisted := 0
+	for i, receipt := range r.produce(batch("small", 0, 4000, 1000)...) {
+		switch {
+		case receipt.Outcome == record.Persisted:
+			persisted++
+		case receipt.Outcome == record.NotPersisted && fault.From(receipt.Err).Code == fault.KafkaRetriable:
+		default:
+			t.Fatalf("record %d, which fits: %s, %v", i, describe(receipt), receipt.Err)
+		}
+	}
+	if persisted < 2000 {
+		t.Errorf("%d of 4000 records were written: those that waited did not use the smaller limit", persisted)
+	}
+}
+
+func TestShrink(t *testing.T) {
+	t.Parallel()
+	topic := newTopic("a")
+	for _, step := range []struct{ batch, want, limit int64 }{
+		{1_000_000, 500_000, 500_000},
+		{1_000_000, 500_000, 500_000}, // let in before the first refusal
+		{500_001, 500_000, 500_000},
+		{500_000, 250_000, 250_000},
+		{40_000, 20_000, 20_000},
+		{20_000, smallestAdaption, smallestAdaption},
+		{20_000, smallestAdaption, smallestAdaption},
+		{smallestAdaption, 0, smallestAdaption}, // its records are too large, not their sum
+	} {
+		if got := topic.shrink(step.batch); got != step.want {
+			t.Fatalf("after a batch of %d: %d, want %d", step.batch, got, step.want)
+		}
+		if got := topic.batchLimit(1_000_000); got != step.limit {
+			t.Fatalf("after a batch of %d the limit is %d, want %d", step.batch, got, step.limit)
+		}
+	}
 }
 
 func TestRules(t *testing.T) {
