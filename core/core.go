@@ -40,6 +40,9 @@ func New(ctx context.Context, settings config.Config, logger *slog.Logger) (*Cor
 	if len(settings.Clusters) == 0 {
 		return nil, errors.New("core: no Kafka cluster is configured; add one under clusters")
 	}
+	if err := CheckOperations(settings.API); err != nil {
+		return nil, err
+	}
 	c := &Core{metrics: telemetry.NewMetrics()}
 	served := make([]*rest.Cluster, 0, len(settings.Clusters))
 	for _, one := range settings.Clusters {
@@ -49,12 +52,37 @@ func New(ctx context.Context, settings config.Config, logger *slog.Logger) (*Cor
 		}
 		served = append(served, opened)
 	}
-	handler, err := rest.NewHandler(&settings, rest.Dependencies{Clusters: served, Routes: Routes(settings.API), Logger: logger, Metrics: c.metrics})
-	if err != nil {
-		return nil, errors.Join(err, c.Close(ctx))
-	}
-	c.handler = handler
+	c.handler = rest.NewHandler(&settings, rest.Dependencies{Clusters: served, Routes: Routes(settings.API), Logger: logger, Metrics: c.metrics})
 	return c, nil
+}
+
+// Operations gives the ids of every operation that Weir knows, whether it is offered or not: the names for api.allowlist and
+// api.blocklist.
+func Operations() []string {
+	var ids []string
+	for _, route := range Routes(config.API{V2: true, V3: true}) {
+		ids = append(ids, route.Operations()...)
+	}
+	return ids
+}
+
+// CheckOperations reports every entry of the allow and block lists that names no operation: a misspelt entry of a blocklist would
+// leave open what it was meant to close.
+func CheckOperations(offered config.API) error {
+	operations := Operations()
+	var problems config.Problems
+	for path, entries := range map[string][]string{"api.allowlist": offered.Allowlist, "api.blocklist": offered.Blocklist} {
+		for i, entry := range entries {
+			if !rest.Covers(entry, operations) {
+				problems = append(problems, config.Problem{Path: fmt.Sprintf("%s[%d]", path, i), Message: fmt.Sprintf("%q names no operation", entry),
+					Cure: "The names are the operationIds of docs/api/openapi.yaml; api.v3.topics.* is a family."})
+			}
+		}
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	return problems
 }
 
 // Routes gives the route table for what api offers.
@@ -115,6 +143,10 @@ func (c *Core) Drain() { c.state.drain() }
 // EndStreams ends what would last: streams stop reading and finish what they have read, and kept-alive connections close after
 // their next answer.
 func (c *Core) EndStreams() { c.handler.Drain() }
+
+// Wait waits until no request is being served, or until ctx ends. Call it when http.Server.Shutdown has returned, which does not
+// count the streams that are ending.
+func (c *Core) Wait(ctx context.Context) error { return c.handler.Wait(ctx) }
 
 // Close finishes what was accepted and leaves the clusters. Records that Kafka has not answered when ctx ends are told as
 // unknown; the error says of which cluster. Nothing may be served any more.

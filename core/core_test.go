@@ -1,14 +1,19 @@
 package core_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/weir-gateway/weir/core/config"
+	"github.com/weir-gateway/weir/core/coretest"
 	"github.com/weir-gateway/weir/core/internal/embedded"
 )
 
@@ -58,23 +63,83 @@ func TestBodyThatComesTooSlowly(t *testing.T) {
 func TestBodyThatNobodyReads(t *testing.T) {
 	t.Parallel()
 	g := startWith(t, nil)
-	for _, line := range []string{"POST /nowhere", "DELETE /topics/t", "POST /topics//t"} {
+	for line, status := range map[string]string{"POST /nowhere": "404", "DELETE /topics/t": "405", "POST /topics//t": "404", "GET /topics": "200"} {
 		conn, in := dialRaw(t, g)
+		began := time.Now()
 		fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{", line)
 		answer, err := io.ReadAll(in)
-		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 40") {
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 "+status) || time.Since(began) > 10*time.Second {
 			t.Errorf("%s: %q, %v", line, answer, err)
 		}
 	}
 }
 
+// Clients that only promise bytes take none from others.
+func TestBodiesThatAreOnlyPromised(t *testing.T) {
+	t.Parallel()
+	g := startWith(t, func(c *config.Config) { c.Limits.BufferedBytes = c.Limits.BodyBytes })
+	for range 20 {
+		conn, _ := dialRaw(t, g)
+		fmt.Fprintf(conn, "POST /topics/t HTTP/1.1\r\nHost: h\r\nContent-Type: %s\r\nContent-Length: 67108864\r\nExpect: 100-continue\r\n\r\n", jsonV2)
+	}
+	waitFor(t, "the promises", func() bool { return strings.Contains(metrics(g), "weir_in_flight_requests 20") })
+	if status, _, body := do(t, http.MethodPost, g.URL+"/topics/t", jsonV2, `{"records":[{"value":1}]}`); status != http.StatusOK {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+// A body that could never be held is too large; "try again later" would be a lie.
+func TestABodyLargerThanTheBuffersIsTooLarge(t *testing.T) {
+	t.Parallel()
+	g := startWith(t, func(c *config.Config) { c.Limits.BufferedBytes = 5000 })
+	status, _, body := do(t, http.MethodPost, g.URL+"/topics/t", jsonV2, `{"records":[{"value":"`+strings.Repeat("x", 6000)+`"}]}`)
+	if status != http.StatusRequestEntityTooLarge {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+// What clients send never gets into the log, also not with their mistakes.
+func TestTheLogHoldsNoData(t *testing.T) {
+	t.Parallel()
+	var logged bytes.Buffer
+	var mu sync.Mutex
+	g := coretest.Start(t, coretest.Options{Broker: oneTopic, Logger: slog.New(slog.NewJSONHandler(lockedWriter{&mu, &logged}, nil))})
+	const canary = "4111111111111111"
+	do(t, http.MethodPost, g.URL+"/topics/t", "application/vnd.kafka.binary.v2+json", `{"records":[{"value":"card=`+canary+`"}]}`)
+	do(t, http.MethodPost, g.URL+"/topics/t", jsonV2, `{"records":[{"value":"`+canary+`",}]}`)
+	do(t, http.MethodPost, g.URL+"/topics/t", jsonV2, `{"records":[{"`+canary+`":1}]}`)
+	do(t, http.MethodPost, recordsURL(g), "application/json", `{"value":{"type":"STRING","data":`+canary+`}}`)
+	do(t, http.MethodPost, g.URL+"/topics/t", jsonV2, `{"records":[{"value":"`+canary+`"}]}`, "Authorization", canary)
+	mu.Lock()
+	defer mu.Unlock()
+	if text := logged.String(); strings.Contains(text, canary) || strings.Count(text, `"msg":"request"`) != 5 {
+		t.Errorf("the log:\n%s", text)
+	}
+}
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
+
 func TestBoundsOfTheGatewayAreAnsweredWithRetryAfter(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*config.Config){
-		"bytes of bodies":  func(c *config.Config) { c.Limits.BufferedBytes = 10 },
+		"bytes of bodies":  func(c *config.Config) { c.Limits.BufferedBytes = 5000 },
 		"bytes of records": func(c *config.Config) { c.Produce.BufferBytes = 10 },
 	} {
 		g := startWith(t, change)
+		if name == "bytes of bodies" { // another client's body takes them
+			conn, _ := dialRaw(t, g)
+			fmt.Fprintf(conn, "POST /topics/t HTTP/1.1\r\nHost: h\r\nContent-Type: %s\r\nContent-Length: 4999\r\n\r\n%s", jsonV2, strings.Repeat(" ", 4998))
+			waitFor(t, "the other body", func() bool { return strings.Contains(metrics(g), "weir_request_buffer_bytes 4999") })
+		}
 		status, header, body := do(t, http.MethodPost, g.URL+"/topics/t", jsonV2, `{"records":[{"value":"a long enough value"}]}`)
 		if status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" || !strings.Contains(body, `"error_code":503`) {
 			t.Errorf("%s: %d %v %s", name, status, header, body)
@@ -155,5 +220,23 @@ func TestBrokerThatIsDownAtStart(t *testing.T) {
 	}
 	if status, _, body := do(t, http.MethodPost, g.url+"/topics/t", jsonV2, `{"records":[{"value":1}]}`); status != http.StatusOK || strings.Contains(body, `"offset":null`) {
 		t.Errorf("produce after recovery: %d %s", status, body)
+	}
+}
+
+// metrics is what the management listener tells now.
+func metrics(g *coretest.Gateway) string {
+	answer := httptest.NewRecorder()
+	g.Core.Management().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return answer.Body.String()
+}
+
+// waitFor polls until ok, with a deadline.
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !ok(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("not seen within 10 s: %s", what)
+		}
+		<-time.After(time.Millisecond)
 	}
 }

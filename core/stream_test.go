@@ -115,6 +115,94 @@ func TestStreamThatIsIdleGoesOn(t *testing.T) {
 	}
 }
 
+// The time for a record is not begun anew by every byte of it.
+func TestStreamThatTrickles(t *testing.T) {
+	t.Parallel()
+	g := startWith(t, func(c *config.Config) { c.Stream.IdleTimeout = 300 * time.Millisecond })
+	in, answer := openStream(t, &http.Client{Transport: &http.Transport{}}, recordsURL(g))
+	receipts := answer()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := io.ReadAll(receipts)
+		ended <- err
+	}()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(10 * time.Second); ; {
+		select {
+		case <-ended:
+			return
+		case <-tick.C:
+			io.WriteString(in, " ")
+		case <-deadline:
+			t.Fatal("the stream goes on")
+		}
+	}
+}
+
+// What has come of a record is counted among the bytes that all requests together may hold.
+func TestStreamWhoseRecordDoesNotFit(t *testing.T) {
+	t.Parallel()
+	g := startWith(t, func(c *config.Config) { c.Limits.BufferedBytes = 100_000 })
+	conn, in := dialRaw(t, g)
+	io.WriteString(conn, head(g, "Transfer-Encoding: chunked\r\n")+chunk(`{}`)+chunk(`{"value":{"type":"STRING","data":"`+strings.Repeat("x", 150_000)))
+	response, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(response.Body)
+	if lines := strings.Split(strings.TrimSpace(string(body)), "\r\n"); err != nil || len(lines) != 2 || !strings.Contains(lines[1], `"error_code":503`) {
+		t.Fatalf("%q, %v", body, err)
+	}
+}
+
+// A drain loses no receipt, not even of a client that goes on sending and reads slowly: what it was told is what is in the log.
+func TestDrainTellsASlowReaderEverything(t *testing.T) {
+	t.Parallel()
+	g := startWith(t, nil)
+	conn, in := dialRaw(t, g)
+	io.WriteString(conn, head(g, "Transfer-Encoding: chunked\r\n"))
+	go func() {
+		record := chunk(strings.Repeat(`{"partition_id":0,"value":{"type":"STRING","data":"x"}}`, 50))
+		for {
+			if _, err := io.WriteString(conn, record); err != nil {
+				return
+			}
+		}
+	}()
+	response, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told, piece := 0, make([]byte, 8192)
+	drained := false
+	for {
+		n, err := response.Body.Read(piece)
+		told += bytes.Count(piece[:n], []byte("\n"))
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatalf("after %d receipts: %v", told, err)
+		}
+		if told > 500 && !drained {
+			drained = true
+			g.Core.Drain()
+			g.Core.EndStreams()
+		}
+		if drained {
+			<-time.After(time.Millisecond) // a slow reader
+		}
+	}
+	records, err := g.Broker.Records("t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if written := len(records); told != written || response.Trailer.Get("Weir-Record-Errors") != "0" {
+		t.Errorf("%d receipts for %d records, trailer %v", told, written, response.Trailer)
+	}
+}
+
 // dialRaw speaks HTTP/1.1 by hand.
 func dialRaw(t *testing.T, g *coretest.Gateway) (net.Conn, *bufio.Reader) {
 	t.Helper()

@@ -49,13 +49,13 @@ type Listen struct {
 	MaxConnections int `yaml:"max_connections" default:"10000" min:"1" max:"1000000"`
 }
 
-// ServerTLS is the server side of TLS. Certificate files are read again when they change.
+// ServerTLS is the server side of TLS. The certificate and its key are read again when they change.
 type ServerTLS struct {
 	// CertificateFile is the PEM file with the certificate chain.
 	CertificateFile string `yaml:"certificate_file"`
 	// KeyFile is the PEM file with the private key.
 	KeyFile string `yaml:"key_file"`
-	// ClientCAFile is a PEM file of authorities; when given, every client must show a certificate of one of them.
+	// ClientCAFile is a PEM file of authorities; when given, every client must show a certificate of one of them. It is read once.
 	ClientCAFile string `yaml:"client_ca_file"`
 }
 
@@ -172,7 +172,8 @@ type Produce struct {
 	PartitionRecords int `yaml:"partition_records" default:"1024" min:"16" max:"65536"`
 	// PartitionBytes is how many bytes of one partition may be on their way at once. Further ones wait. More than
 	// max_record_bytes is not used: a larger backlog of one partition would hold up the others of its broker when it is sent again.
-	PartitionBytes int64 `yaml:"partition_bytes" default:"33554432" min:"1048576" max:"4294967296"`
+	// A single larger record goes alone.
+	PartitionBytes int64 `yaml:"partition_bytes" default:"1000000" min:"65536" max:"4294967296"`
 	// BufferBytes is how many bytes of records may be on their way in all. Beyond it records are refused as overload. Zero:
 	// a quarter of the memory limit (GOMEMLIMIT), or 256 MiB without one.
 	BufferBytes int64 `yaml:"buffer_bytes" default:"0" min:"0" max:"1099511627776"`
@@ -209,7 +210,7 @@ type Stream struct {
 
 // Limits are the bounds of one request and of all of them together.
 type Limits struct {
-	// HeaderBytes is the most that a request's line and headers may take. Beyond it: 431.
+	// HeaderBytes is the most that a request's headers may take. Beyond it: 431.
 	HeaderBytes int `yaml:"header_bytes" default:"16384" min:"1024" max:"1048576"`
 	// HeaderCount is the most header fields. Beyond it: 431.
 	HeaderCount int `yaml:"header_count" default:"100" min:"10" max:"10000"`
@@ -223,9 +224,11 @@ type Limits struct {
 	KeyBytes int `yaml:"key_bytes" default:"65536" min:"1" max:"100000000"`
 	// RecordHeaders is the most headers of one record.
 	RecordHeaders int `yaml:"record_headers" default:"100" min:"0" max:"100000"`
-	// RequestTimeout is the longest that a request other than a stream may take. Beyond it: 408 while its body is still
-	// coming, 503 after.
+	// RequestTimeout is the longest that a request other than a stream may take until it is answered or its records are handed
+	// over. Beyond it: 408 while its body is still coming, 503 after. Records that were handed over have produce.timeout, from then.
 	RequestTimeout time.Duration `yaml:"request_timeout" default:"60s" min:"100ms" max:"1h"`
+	// WriteTimeout is how long a client may take to accept an answer that is not a stream.
+	WriteTimeout time.Duration `yaml:"write_timeout" default:"30s" min:"100ms" max:"1h"`
 	// BodyTimeout is the longest gap between two pieces of a request body. Beyond it: 408.
 	BodyTimeout time.Duration `yaml:"body_timeout" default:"30s" min:"100ms" max:"1h"`
 	// InFlight is how many requests may be served at once. Beyond it: 503 with Retry-After.

@@ -159,7 +159,6 @@ func (v *validator) sizes(c Config) {
 		}
 	}
 	fits("produce.max_record_bytes", record, "limits.body_bytes", c.Limits.BodyBytes, false)
-	fits("produce.max_record_bytes", record, "produce.partition_bytes", c.Produce.PartitionBytes, false)
 	fits("produce.max_record_bytes", record, "produce.buffer_bytes", c.Produce.BufferBytes, c.Produce.BufferBytes == 0)
 	fits("limits.body_bytes", c.Limits.BodyBytes, "limits.buffered_bytes", c.Limits.BufferedBytes, c.Limits.BufferedBytes == 0)
 }

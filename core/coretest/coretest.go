@@ -82,6 +82,9 @@ func Start(t testing.TB, options Options) *Gateway {
 			server.Close()
 		}
 		<-served
+		if err := gateway.Wait(ctx); err != nil {
+			t.Log(err)
+		}
 		if err := gateway.Close(ctx); err != nil {
 			t.Logf("closing the gateway: %v", err)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-gateway/weir/core"
 	"github.com/weir-gateway/weir/core/config"
 )
 
@@ -106,11 +107,41 @@ func loadConfig(arguments []string) (loaded config.Config, source string, proble
 	if len(arguments) > 0 {
 		path, source = arguments[0], arguments[0]
 	}
-	loaded, err = config.Load(path, os.Environ())
+	loaded, err = load(path)
 	if errors.As(err, &problems) {
 		err = nil
 	}
 	return loaded, source, problems, err
+}
+
+// load reads a configuration as every command does: what config can judge, and whether the operations that it names exist.
+func load(path string) (config.Config, error) {
+	loaded, err := config.Load(path, os.Environ())
+	if err != nil {
+		return loaded, err
+	}
+	err = core.CheckOperations(loaded.API)
+	var problems config.Problems
+	if errors.As(err, &problems) {
+		for i := range problems {
+			problems[i].File = path
+			if path == "" {
+				problems[i].File = "environment"
+			}
+		}
+	}
+	return loaded, err
+}
+
+// loadFor is load for a command that cannot go on with problems: it prints them.
+func loadFor(command *cobra.Command, path string) (config.Config, error) {
+	loaded, err := load(path)
+	var problems config.Problems
+	if errors.As(err, &problems) {
+		fmt.Fprintln(command.ErrOrStderr(), problems.Error())
+		return loaded, errReported
+	}
+	return loaded, err
 }
 
 // reported is nil without problems, and else silences cobra, which would print the error and the usage after them.

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,13 +24,8 @@ func newDoctorCommand() *cobra.Command {
 		Example: "  weir doctor --config weir.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			settings, err := config.Load(file, os.Environ())
+			settings, err := loadFor(command, file)
 			if err != nil {
-				var problems config.Problems
-				if errors.As(err, &problems) {
-					fmt.Fprintln(command.ErrOrStderr(), problems.Error())
-					return errReported
-				}
 				return err
 			}
 			return examine(command, settings)

@@ -58,7 +58,7 @@ func (g *gateway) close() error {
 func (g *gateway) run(ctx context.Context) error {
 	clients, err := g.clientServer()
 	if err != nil {
-		return errors.Join(err, g.close())
+		return errors.Join(err, g.close(), g.core.Close(ctx))
 	}
 	failed := make(chan error, 2)
 	serve := func(server *http.Server, listener net.Listener, tls bool) {
@@ -80,21 +80,26 @@ func (g *gateway) run(ctx context.Context) error {
 	}
 	select {
 	case err = <-failed:
+		g.core.Drain()
 	case <-ctx.Done():
+		g.logger.Info("draining", "readiness_delay", g.settings.Shutdown.ReadinessDelay.String(), "timeout", g.settings.Shutdown.Timeout.String())
+		g.core.Drain()
+		time.Sleep(g.settings.Shutdown.ReadinessDelay)
 	}
 	return errors.Join(err, g.drain(clients, management))
 }
 
+// drain ends a gateway that has reported itself not ready.
 func (g *gateway) drain(clients, management *http.Server) error {
-	g.logger.Info("draining", "readiness_delay", g.settings.Shutdown.ReadinessDelay.String(), "timeout", g.settings.Shutdown.Timeout.String())
-	g.core.Drain()
-	time.Sleep(g.settings.Shutdown.ReadinessDelay)
 	ctx, cancel := context.WithTimeout(context.Background(), g.settings.Shutdown.Timeout)
 	defer cancel()
 	g.core.EndStreams()
 	var failed []error
 	if err := clients.Shutdown(ctx); err != nil {
 		failed = append(failed, fmt.Errorf("requests were cut: %w", err), clients.Close())
+	}
+	if err := g.core.Wait(ctx); err != nil {
+		failed = append(failed, err)
 	}
 	if err := g.core.Close(ctx); err != nil {
 		failed = append(failed, err)

@@ -2,12 +2,9 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
-	"github.com/weir-gateway/weir/core/config"
 	"github.com/weir-gateway/weir/core/internal/telemetry"
 )
 
@@ -22,13 +19,8 @@ func newServeCommand() *cobra.Command {
 		Example: "  weir serve --config weir.yaml\n  WEIR_CLUSTERS_0_NAME=main WEIR_CLUSTERS_0_BOOTSTRAP_SERVERS=localhost:9092 weir serve",
 		Args:    cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) (err error) {
-			settings, err := config.Load(file, os.Environ())
+			settings, err := loadFor(command, file)
 			if err != nil {
-				var problems config.Problems
-				if errors.As(err, &problems) {
-					fmt.Fprintln(command.ErrOrStderr(), problems.Error())
-					return errReported
-				}
 				return err
 			}
 			stopProfiles, err := profiles.start()

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math"
 	"math/rand/v2"
@@ -45,8 +46,8 @@ type Dependencies struct {
 	Metrics  *telemetry.Metrics
 }
 
-// NewHandler builds the chain over the route table. The error is an allow or block list that names no operation.
-func NewHandler(settings *config.Config, d Dependencies) (*Handler, error) {
+// NewHandler builds the chain over the route table.
+func NewHandler(settings *config.Config, d Dependencies) *Handler {
 	h := &Handler{settings: settings, clusters: d.Clusters, logger: d.Logger, access: telemetry.NewAccessLog(d.Logger), metrics: d.Metrics, mux: http.NewServeMux(), links: newLinks(settings.API),
 		unrouted: d.Metrics.Operation("none")}
 	h.draining, h.drain = context.WithCancel(context.Background())
@@ -54,14 +55,7 @@ func NewHandler(settings *config.Config, d Dependencies) (*Handler, error) {
 	if h.bodies.max == 0 {
 		h.bodies.max = defaultBuffer()
 	}
-	var operations []string
-	for _, route := range d.Routes {
-		operations = append(operations, route.Operations()...)
-	}
-	access, err := newAccess(settings.API, operations)
-	if err != nil {
-		return nil, err
-	}
+	access := access{allow: settings.API.Allowlist, block: settings.API.Blocklist}
 	endpoints := map[string]*endpoint{}
 	for _, route := range d.Routes {
 		for _, pattern := range append([]string{route.Pattern}, route.Aliases...) {
@@ -78,7 +72,7 @@ func NewHandler(settings *config.Config, d Dependencies) (*Handler, error) {
 	d.Metrics.Gauge("weir_in_flight_requests", "Requests being served.", nil, func() float64 { return float64(h.inFlight.Load()) })
 	d.Metrics.Gauge("weir_request_buffer_bytes", "Bytes of request bodies held.", nil, func() float64 { return float64(h.bodies.used.Load()) })
 	d.Metrics.Gauge("weir_request_buffer_limit_bytes", "Bytes of request bodies that may be held.", nil, func() float64 { return float64(h.bodies.max) })
-	return h, nil
+	return h
 }
 
 // defaultBuffer is a quarter of the memory limit, or 256 MiB without one.
@@ -93,8 +87,23 @@ func defaultBuffer() int64 {
 // last.
 func (h *Handler) Drain() { h.drain() }
 
-// InFlight is how many requests are being served.
-func (h *Handler) InFlight() int64 { return h.inFlight.Load() }
+// Wait waits until no request is being served, or until ctx ends. http.Server.Shutdown does not count a stream that took its
+// connection over to end it in order.
+func (h *Handler) Wait(ctx context.Context) error {
+	tick := time.NewTicker(waitTick)
+	defer tick.Stop()
+	for h.inFlight.Load() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%d requests were still being served: %w", h.inFlight.Load(), ctx.Err())
+		}
+	}
+	return nil
+}
+
+// waitTick is how often Wait looks.
+const waitTick = 2 * time.Millisecond
 
 // endpoint is one path of the table with the routes of its methods.
 type endpoint struct {
@@ -151,16 +160,15 @@ type exchange struct {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{started: time.Now(), answer: ApplicationJSON, id: "none"}
 	x.ResponseWriter = w
+	x.answerWithin = h.settings.Limits.WriteTimeout
 	x.tally.metrics = h.metrics
-	x.request = Request{Request: r, ID: requestID(r), Principal: identity.Anonymous, Settings: h.settings, bodies: &h.bodies, draining: h.draining, control: http.NewResponseController(w)}
+	x.request = Request{Request: r, ID: requestID(r), Principal: identity.Anonymous, Settings: h.settings, bodies: &h.bodies, draining: h.draining, metrics: h.metrics, control: http.NewResponseController(w)}
 	w.Header()["Weir-Request-Id"] = []string{x.request.ID}
 	if h.draining.Err() != nil && r.ProtoMajor == 1 {
 		w.Header().Set("Connection", "close")
 	}
 	inFlight := h.inFlight.Add(1)
 	defer h.finish(x)
-	// A client that takes no answer holds its connection no longer than this. Streams set deadlines of their own.
-	x.request.control.SetWriteDeadline(x.started.Add(h.settings.Limits.RequestTimeout + writeGrace)) //nolint:errcheck // a writer without deadlines has its own
 	if refused := h.refuse(r, inFlight); refused != nil {
 		x.fail(refused)
 		return
@@ -171,9 +179,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	x.fail(notFound())
 }
-
-// writeGrace is the time for writing the answer of a request that took as long as it may.
-const writeGrace = 10 * time.Second
 
 // refuse applies the bounds that need nothing but the header.
 func (h *Handler) refuse(r *http.Request, inFlight int64) *fault.Error {
@@ -277,8 +282,12 @@ func (h *Handler) run(x *exchange, route *served) error {
 			return fault.Newf(fault.Internal, "operation %s is not in the table", x.id)
 		}
 		if !route.access.offers(x.id) {
+			x.Header().Set("Allow", "OPTIONS")
 			return fault.New(fault.MethodNotAllowed, "HTTP 405 Method Not Allowed")
 		}
+	}
+	if encoding := r.Header["Content-Encoding"]; len(encoding) > 0 && len(route.Consumes) > 0 && !strings.EqualFold(encoding[0], "identity") {
+		return fault.New(fault.UnsupportedMediaType, "HTTP 415 Unsupported Media Type: a body with a Content-Encoding is not read here. Send it as it is.")
 	}
 	if r.Answer, ok = negotiate(r.Header["Accept"], route.Produces); !ok {
 		return fault.New(fault.NotAcceptable, "HTTP 406 Not Acceptable")
@@ -291,7 +300,11 @@ func (h *Handler) run(x *exchange, route *served) error {
 	ctx := r.Context()
 	if !route.Stream {
 		r.deadline = x.started.Add(h.settings.Limits.RequestTimeout)
-		r.boundBody(h.settings.Limits.BodyTimeout)
+		if len(route.Consumes) > 0 {
+			r.boundBody(h.settings.Limits.BodyTimeout)
+		} else {
+			r.boundBody(abandonTime) // nobody will read it
+		}
 		until := &deadline{Context: ctx, at: r.deadline}
 		defer until.stop()
 		ctx = until
@@ -384,8 +397,11 @@ func (h *Handler) logAccess(x *exchange, duration time.Duration) {
 	line.Failed = x.tally.records[record.NotPersisted].Load() + x.tally.unread.Load()
 	line.Unknown = x.tally.records[record.Unknown].Load()
 	line.Records = x.tally.records[record.Persisted].Load() + line.Failed + line.Unknown
-	if x.failure != nil {
-		line.Error = x.failure.Error()
+	if f := x.failure; f != nil {
+		line.Error = f.Code.String()
+		if x.status >= http.StatusInternalServerError { // the texts of a client's own faults quote what it sent
+			line.Error += ": " + f.Error()
+		}
 	}
 	h.access.Write(&line)
 }

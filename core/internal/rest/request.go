@@ -13,6 +13,7 @@ import (
 	"github.com/weir-gateway/weir/core/identity"
 	"github.com/weir-gateway/weir/core/internal/fault"
 	"github.com/weir-gateway/weir/core/internal/rawjson"
+	"github.com/weir-gateway/weir/core/internal/telemetry"
 )
 
 // Request is an HTTP request on its way through the chain, with what the chain has found out about it.
@@ -34,6 +35,7 @@ type Request struct {
 	BaseURL string
 
 	control  *http.ResponseController
+	metrics  *telemetry.Metrics
 	deadline time.Time // of a request that is not a stream
 	bodies   *budget
 	reserved int64
@@ -66,27 +68,25 @@ func (b *budget) take(n int64) bool {
 
 func (b *budget) give(n int64) { b.used.Add(-n) }
 
-// firstPiece is how much memory a body is given on the word of its Content-Length alone.
-const firstPiece = 256 << 10
+// Memory for a body comes in three steps: a little until the client has sent anything, then what its Content-Length says up to
+// trustedLength, then twice as much each time. So nobody takes memory or budget by promising bytes.
+const (
+	firstPiece    = 4 << 10
+	trustedLength = 256 << 10
+)
 
 // Body reads the whole body within the bounds: its size, the gap between two pieces, the request's deadline, and what all
 // bodies together may hold. The bytes are the caller's.
 func (r *Request) Body() ([]byte, error) {
-	limit := r.Settings.Limits.BodyBytes
+	// What could never be held is too large, not a matter of trying again.
+	limit := min(r.Settings.Limits.BodyBytes, r.bodies.max)
 	if r.ContentLength > limit {
-		return nil, bodyTooLarge(limit)
+		return nil, r.bodyTooLarge(limit)
 	}
 	if r.ContentLength == 0 || r.Request.Body == http.NoBody {
 		return nil, nil
 	}
-	size := r.ContentLength // -1: not told
-	if size < 0 {
-		size = 4096
-	}
-	if err := r.Reserve(size); err != nil {
-		return nil, err
-	}
-	body, err := r.readAll(size)
+	body, err := r.readAll(limit)
 	if err == nil {
 		r.complete = true
 		r.control.SetReadDeadline(time.Time{}) //nolint:errcheck // a connection that is gone fails the next read
@@ -94,27 +94,23 @@ func (r *Request) Body() ([]byte, error) {
 	return body, err
 }
 
-// readAll reads a body of which size bytes are reserved.
-func (r *Request) readAll(size int64) ([]byte, error) {
-	limit := r.Settings.Limits.BodyBytes
-	body := make([]byte, 0, min(size, firstPiece))
+func (r *Request) readAll(limit int64) ([]byte, error) {
+	var body []byte
 	for {
 		if len(body) == cap(body) {
 			if r.ContentLength == int64(len(body)) {
 				return body, r.expectEnd()
 			}
-			grown := min(int64(cap(body))*2, limit+1)
-			if r.ContentLength > 0 {
-				grown = min(grown, r.ContentLength)
-			} else if err := r.Reserve(grown - int64(cap(body))); err != nil {
+			size := r.roomFor(int64(len(body)), limit)
+			if err := r.Reserve(size - int64(cap(body))); err != nil {
 				return nil, err
 			}
-			body = append(make([]byte, 0, grown), body...)
+			body = append(make([]byte, 0, size), body...)
 		}
 		n, err := r.readPiece(body[len(body):cap(body)])
 		body = body[:len(body)+n]
 		if int64(len(body)) > limit {
-			return nil, bodyTooLarge(limit)
+			return nil, r.bodyTooLarge(limit)
 		}
 		if errors.Is(err, io.EOF) {
 			return body, nil
@@ -123,6 +119,18 @@ func (r *Request) readAll(size int64) ([]byte, error) {
 			return nil, readFault(err)
 		}
 	}
+}
+
+// roomFor is how much memory a body should have of which so much has come. One byte beyond the limit tells that it is larger.
+func (r *Request) roomFor(come, limit int64) int64 {
+	size := max(firstPiece, 2*come)
+	if r.ContentLength > 0 {
+		if come > 0 {
+			size = max(size, trustedLength)
+		}
+		return min(size, r.ContentLength)
+	}
+	return min(size, limit+1)
 }
 
 // abandonTime is how long net/http may spend on a body that nobody reads, to keep the connection.
@@ -164,26 +172,23 @@ func (r *Request) readPiece(p []byte) (int, error) {
 // Reserve takes n bytes of what all requests together may hold, until the request ends.
 func (r *Request) Reserve(n int64) error {
 	if !r.bodies.take(n) {
+		r.metrics.Refused("buffered_bytes")
 		return fault.New(fault.Overloaded, "The gateway holds as many bytes of requests as it may. Try again later.")
 	}
 	r.reserved += n
 	return nil
 }
 
-func bodyTooLarge(limit int64) error {
+func (r *Request) bodyTooLarge(limit int64) error {
+	r.metrics.Refused("body_bytes")
 	return fault.Newf(fault.BodyTooLarge, "The request body is larger than %d bytes. Send less in one request.", limit)
 }
 
 func readFault(err error) error {
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return fault.Wrap(fault.RequestTimeout, err, "Timeout while reading from inputStream")
-	case errors.As(err, &tooLarge):
-		return bodyTooLarge(tooLarge.Limit)
-	default:
-		return fault.Wrap(fault.InvalidRequest, err, "Bad Request: the request body ended early or could not be read")
 	}
+	return fault.Wrap(fault.InvalidRequest, err, "Bad Request: the request body ended early or could not be read")
 }
 
 // Malformed words an error of package rawjson about a whole body.

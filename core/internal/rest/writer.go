@@ -3,6 +3,7 @@ package rest
 import (
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/weir-gateway/weir/core/internal/record"
 	"github.com/weir-gateway/weir/core/internal/telemetry"
@@ -13,11 +14,14 @@ type responseWriter struct {
 	http.ResponseWriter
 	status int
 	bytes  int64
+	// answerWithin is how long the client may take to accept an answer, from its header on. Streams bound each write themselves.
+	answerWithin time.Duration
 }
 
 func (w *responseWriter) WriteHeader(status int) {
 	if w.status == 0 || w.status < 200 {
 		w.status = status
+		http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.answerWithin)) //nolint:errcheck // a writer without deadlines has its own
 	}
 	w.ResponseWriter.WriteHeader(status)
 }

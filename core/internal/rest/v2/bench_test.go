@@ -43,11 +43,8 @@ func (s *sink) SetWriteDeadline(time.Time) error { return nil }
 func BenchmarkProduce(b *testing.B) {
 	settings := config.Default()
 	cluster := rest.NewCluster("c", func() (string, bool) { return "id", true }, func() error { return nil }, nil, acknowledging{})
-	handler, err := rest.NewHandler(&settings, rest.Dependencies{Clusters: []*rest.Cluster{cluster}, Routes: Routes(),
+	handler := rest.NewHandler(&settings, rest.Dependencies{Clusters: []*rest.Cluster{cluster}, Routes: Routes(),
 		Logger: telemetry.NewLogger(settings.Log, io.Discard), Metrics: telemetry.NewMetrics()})
-	if err != nil {
-		b.Fatal(err)
-	}
 	for _, batch := range []int{1, 100} {
 		b.Run(fmt.Sprint(batch), func(b *testing.B) {
 			value := `{"value":{"id":12345678,"name":"` + strings.Repeat("some words of a text ", 46) + `"}}`

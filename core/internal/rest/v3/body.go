@@ -20,21 +20,24 @@ type body struct {
 	idle    time.Duration
 	ended   atomic.Bool // read to its end
 
+	linger time.Duration // how long a client may take to read the end
+
 	mu      sync.Mutex
 	stopped error
+	until   time.Time // when the present record must have come
 
 	sinceRecord int64 // bytes read for the present record
 	reserved    int64 // most bytes that a record has needed so far, taken from what all requests may hold
 }
 
-// Read reads with the idle deadline. After stop it gives stop's error.
+// Read reads within the present record's deadline. After stop it gives stop's error.
 func (b *body) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	if b.stopped != nil {
 		b.mu.Unlock()
 		return 0, b.stopped
 	}
-	b.control.SetReadDeadline(time.Now().Add(b.idle)) //nolint:errcheck // a reader without deadlines ends with its connection
+	b.control.SetReadDeadline(b.until) //nolint:errcheck // a reader without deadlines ends with its connection
 	b.mu.Unlock()
 	n, err := b.source.Request.Body.Read(p)
 	b.sinceRecord += int64(n)
@@ -50,25 +53,35 @@ func (b *body) Read(p []byte) (int, error) {
 		}
 		return n, err
 	}
-	return n, b.reserve()
+	if err := b.reserve(); err != nil {
+		return 0, err // not n: a reader takes what it is given and forgets the error
+	}
+	return n, nil
 }
 
-// reserveStep is what a record may take without being counted, and the step in which larger ones are.
-const reserveStep = 64 << 10
+// leastReserved is what a stream takes of the budget with its first byte.
+const leastReserved = 4 << 10
 
+// reserve keeps the stream's share of the budget at what its largest record so far has needed: the reader's buffer has grown to
+// that, and does not shrink.
 func (b *body) reserve() error {
-	if b.sinceRecord <= reserveStep+b.reserved {
-		return nil
+	for b.reserved < b.sinceRecord {
+		more := max(leastReserved, b.reserved)
+		if err := b.source.Reserve(more); err != nil {
+			return err
+		}
+		b.reserved += more
 	}
-	if err := b.source.Reserve(b.sinceRecord); err != nil {
-		return err
-	}
-	b.reserved += b.sinceRecord
 	return nil
 }
 
-// nextRecord begins the count of a record's bytes anew.
-func (b *body) nextRecord() { b.sinceRecord = 0 }
+// nextRecord begins the count of a record's bytes and of its time anew.
+func (b *body) nextRecord() {
+	b.sinceRecord = 0
+	b.mu.Lock()
+	b.until = time.Now().Add(b.idle)
+	b.mu.Unlock()
+}
 
 // stop ends the reading, also a read that is waiting.
 func (b *body) stop(why error) {
@@ -86,7 +99,7 @@ func (b *body) hasStopped() bool {
 	return b.stopped != nil
 }
 
-// Bounds of the courtesy at a stream's early end.
+// How much of an unread body is worth reading to keep its connection.
 const (
 	drainBytes = 256 << 10
 	drainTime  = 500 * time.Millisecond
@@ -110,14 +123,15 @@ func (b *body) finish(w http.ResponseWriter, failed int) {
 		panic(http.ErrAbortHandler) // the only other way to keep the connection from being used again
 	}
 	defer connection.Close()
-	connection.SetDeadline(time.Now().Add(drainTime)) //nolint:errcheck // closed in any case
+	connection.SetDeadline(time.Now().Add(b.linger)) //nolint:errcheck // closed in any case
 	if w.Header().Get("Content-Length") == "" && b.source.ProtoAtLeast(1, 1) {
 		buffered.WriteString("0\r\nWeir-Record-Errors: " + strconv.Itoa(failed) + "\r\n\r\n") //nolint:errcheck // the client has gone
 	}
 	buffered.Flush() //nolint:errcheck // the client has gone
-	// Half-close and read on for a moment: closing with unread bytes would reset the connection and lose the last receipts.
+	// Half-close, and read until the client closes too: closing with unread bytes would reset the connection, and the receipts
+	// that the client has not read yet would be lost with it.
 	if half, ok := connection.(interface{ CloseWrite() error }); ok {
-		half.CloseWrite()                          //nolint:errcheck // closed in any case
-		io.CopyN(io.Discard, buffered, drainBytes) //nolint:errcheck // closed in any case
+		half.CloseWrite()               //nolint:errcheck // closed in any case
+		io.Copy(io.Discard, connection) //nolint:errcheck // ends at the deadline
 	}
 }

@@ -163,7 +163,7 @@ func timestamp(value []byte) (time.Time, error) {
 		}
 	case '0':
 		if seconds, err := strconv.ParseFloat(string(value), 64); err == nil && seconds >= 0 && seconds < 1e12 {
-			return time.UnixMilli(int64(seconds * 1000)).UTC(), nil
+			return time.UnixMilli(int64(math.Round(seconds * 1000))).UTC(), nil
 		}
 	}
 	return time.Time{}, fault.Newf(fault.MalformedJSON, "Bad Request: timestamp %s is not an ISO-8601 instant of 1970 or later.", format.Excerpt(value))
@@ -296,7 +296,7 @@ func typeName(member []byte, earlier string) (string, error) {
 	}
 	if rawjson.Kind(member) == '"' {
 		for _, known := range []string{"BINARY", "JSON", "STRING", "AVRO", "JSONSCHEMA", "PROTOBUF"} {
-			if string(member[1:len(member)-1]) == known {
+			if string(rawjson.Unquote(member)) == known {
 				return known, nil
 			}
 		}

@@ -38,7 +38,7 @@ func bindRecords(r *rest.Request) (rest.Operation, rest.Serve, error) {
 		s := &stream{
 			request: r, w: w, grant: grant, cluster: cluster, decode: newDecoder(r, topic),
 			receipts: receipts{cluster: id, topic: topic, outcomes: r.Prefer.Outcomes},
-			queue:    make(chan *slot, r.Settings.Stream.Window), wake: make(chan struct{}, 1), written: make(chan struct{}), decided: make(chan struct{}),
+			queue:    make(chan *slot, r.Settings.Stream.Window), wake: make(chan struct{}, 1), written: make(chan struct{}), decided: make(chan struct{}), abort: make(chan struct{}),
 		}
 		s.run(ctx)
 		return nil
@@ -63,6 +63,7 @@ type stream struct {
 	failed   int           // receipts with an error; the writer's
 	refusing bool          // too old: every further record is answered 408
 	panicked any           // the writer's
+	abort    chan struct{} // closed when the reader has panicked
 }
 
 // slot is one record between the reader and the writer. done is set after everything else in it.
@@ -75,7 +76,7 @@ type slot struct {
 
 func (s *stream) run(ctx context.Context) {
 	settings, control := &s.request.Settings.Stream, http.NewResponseController(s.w)
-	s.body = &body{source: s.request, control: control, idle: settings.IdleTimeout}
+	s.body = &body{source: s.request, control: control, idle: settings.IdleTimeout, linger: settings.WriteTimeout}
 	control.EnableFullDuplex() //nolint:errcheck // HTTP/2 has nothing to enable
 	// A client that announces a length may well write everything before it reads anything.
 	s.held = s.request.ContentLength >= 0
@@ -94,10 +95,21 @@ func (s *stream) run(ctx context.Context) {
 		// Some clients wait for the status before they send. (One that expects 100-continue gets that at the first read.)
 		s.enqueue(&slot{header: true})
 	}
+	ended := false
+	end := func() {
+		ended = true
+		close(s.queue)
+		<-s.written
+		stopDraining()
+	}
+	defer func() {
+		if !ended { // reading has panicked: the writer must be gone before net/http takes the connection back
+			close(s.abort)
+			end()
+		}
+	}()
 	s.read(ctx)
-	close(s.queue)
-	<-s.written
-	stopDraining()
+	end()
 	if s.panicked != nil {
 		panic(s.panicked) // in the chain's hands, which ends this request only
 	}
@@ -168,7 +180,9 @@ func (s *stream) produce(ctx context.Context, value []byte) bool {
 		return false
 	}
 	// One array of one record: its memory is the producer's from here on.
-	s.grant.ProduceAsync(ctx, s.cluster, []record.Record{next.record}, func(_ int, receipt record.Receipt) {
+	records := []record.Record{next.record}
+	next.record = record.Record{} // a slot that waits for its turn must not hold what Kafka has taken
+	s.grant.ProduceAsync(ctx, s.cluster, records, func(_ int, receipt record.Receipt) {
 		next.receipt = receipt
 		next.done.Store(true)
 		s.signal()
@@ -234,7 +248,11 @@ func (s *stream) write(control *http.ResponseController) {
 			if !out.flush(false) {
 				return
 			}
-			<-s.wake
+			select {
+			case <-s.wake:
+			case <-s.abort:
+				return
+			}
 		}
 		if next.receipt.Err != nil {
 			s.failed++
