@@ -182,18 +182,16 @@ func (c *Client) run() {
 	backoff := firstBackoff
 	refreshed := time.Now()
 	for {
-		periodic := false
 		select {
 		case <-c.ctx.Done():
 			c.failPending(fault.Wrap(fault.Unavailable, c.ctx.Err(), "The gateway is shutting down. Send the request to another instance, or again later."))
 			return
 		case <-c.kick:
 		case <-timer.C:
-			periodic = true
 		}
 		lookups := c.takePending()
-		if periodic && time.Since(refreshed) >= c.settings.MetadataRefresh {
-			refreshed = time.Now()
+		due := time.Since(refreshed) >= c.settings.MetadataRefresh // by the clock: look-ups that never pause must not put it off
+		if due {
 			for _, name := range c.knownTopics() {
 				if lookups[name] == nil {
 					lookups[name] = newLookup()
@@ -202,11 +200,13 @@ func (c *Client) run() {
 		}
 		err := c.refresh(lookups)
 		c.settle.Do(func() { close(c.settled) })
-		switch {
-		case err == nil:
+		if err == nil {
 			backoff = firstBackoff
+			if due {
+				refreshed = time.Now()
+			}
 			timer.Reset(min(pingInterval, c.settings.MetadataRefresh))
-		case periodic:
+		} else {
 			timer.Reset(backoff)
 			backoff = min(2*backoff, longestBackoff)
 		}

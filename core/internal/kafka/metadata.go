@@ -413,5 +413,12 @@ func (c *Client) explain(err error) error {
 	if errors.As(err, &call) {
 		address = call.address
 	}
-	return diagnose(address, err, c.settings)
+	d := diagnose(address, err, c.settings)
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	// A listener that has taken our requests does not close connections because of how they are secured.
+	if c.verified && isEnd(err) && (d.Cause == CauseSASLRequired || d.Cause == CauseSASLCredentials) {
+		d.Cause, d.Cure = CauseOther, "the broker closed the connection: it may be restarting"
+	}
+	return d
 }

@@ -49,22 +49,28 @@ func newPool(base *sarama.Config, security *security) *pool {
 	return &pool{base: base, security: security, idle: map[string][]*connection{}, busy: map[*connection]struct{}{}}
 }
 
-// get gives a connection to an address, an idle one if there is one. It ends with ctx.
-func (p *pool) get(ctx context.Context, address string) (*connection, error) {
+// reuse gives an idle connection to an address, or nil. It may be one that the other side closed meanwhile.
+func (p *pool) reuse(address string) *connection {
 	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return nil, sarama.ErrClosedClient
-	}
+	defer p.mu.Unlock()
 	for list := p.idle[address]; len(list) > 0; list = p.idle[address] {
 		conn := list[len(list)-1]
 		p.idle[address] = list[:len(list)-1]
 		if time.Since(conn.idleSince) < idleLongest {
 			p.busy[conn] = struct{}{}
-			p.mu.Unlock()
-			return conn, nil
+			return conn
 		}
 		go conn.close() // ends with the connection, which nobody uses
+	}
+	return nil
+}
+
+// connect makes a connection to an address. It ends with ctx.
+func (p *pool) connect(ctx context.Context, address string) (*connection, error) {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil, sarama.ErrClosedClient
 	}
 	conn := &connection{
 		address: address,
@@ -193,7 +199,7 @@ func (c *Client) call(ctx context.Context, node int32, again bool, call func(*sa
 			}
 			attempt, cancel = context.WithTimeout(ctx, longest)
 		}
-		sent, err := c.try(attempt, address, call)
+		sent, err := c.try(attempt, address, again, call)
 		cancel()
 		switch {
 		case err == nil:
@@ -218,22 +224,37 @@ func (c *Client) call(ctx context.Context, node int32, again bool, call func(*sa
 }
 
 // try makes one attempt at one address. sent says whether the request may have reached the broker.
-func (c *Client) try(ctx context.Context, address string, call func(*sarama.Broker) error) (sent bool, err error) {
-	conn, err := c.pool.get(ctx, address)
+//
+// An idle connection whose broker was restarted meanwhile breaks when it is used, and that says nothing about the address:
+// what may be sent again is, on a new connection, and what may not is never sent on an idle one.
+func (c *Client) try(ctx context.Context, address string, again bool, call func(*sarama.Broker) error) (sent bool, err error) {
+	if again {
+		if conn := c.pool.reuse(address); conn != nil {
+			if err := c.use(ctx, conn, call); !isBroken(err) || ctx.Err() != nil {
+				return true, err
+			}
+		}
+	}
+	conn, err := c.pool.connect(ctx, address)
 	if err != nil {
 		return false, err
 	}
+	return true, c.use(ctx, conn, call)
+}
+
+// use makes a call on a connection and gives the connection back.
+func (c *Client) use(ctx context.Context, conn *connection, call func(*sarama.Broker) error) error {
 	stop := context.AfterFunc(ctx, conn.dialer.abort)
-	err = call(conn.broker)
+	err := call(conn.broker)
 	if !stop() || isBroken(err) {
 		c.pool.drop(conn)
 		if err != nil && ctx.Err() != nil {
 			err = errors.Join(err, ctx.Err())
 		}
-		return true, err
+		return err
 	}
 	c.pool.put(conn)
-	return true, err
+	return err
 }
 
 // callError adds the address to a failed call, for the log and for Ready.

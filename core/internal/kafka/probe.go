@@ -233,7 +233,7 @@ func speaksTLS(ctx context.Context, address string) bool {
 
 // talk goes as far as the gateway itself needs to come: metadata, and the producer id without which nothing can be sent.
 func (p *prober) talk(ctx context.Context, address string) error {
-	conn, err := p.pool.get(ctx, address)
+	conn, err := p.pool.connect(ctx, address)
 	if err != nil {
 		return err
 	}
