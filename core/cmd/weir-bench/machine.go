@@ -21,7 +21,7 @@ type machine struct {
 	Go       string `json:"go"`
 	Broker   string `json:"broker"`
 	Java     string `json:"java,omitempty"`
-	Revision string `json:"revision"`
+	Revision string `json:"revision,omitempty"` // empty: the toolchain wrote none into the binary
 }
 
 func describeMachine(ctx context.Context, broker, gateway string) (machine, error) {
@@ -31,17 +31,16 @@ func describeMachine(ctx context.Context, broker, gateway string) (machine, erro
 		return m, fmt.Errorf("kernel: %w", err)
 	}
 	m.Kernel = strings.TrimSpace(string(kernel))
-	built, err := buildinfo.ReadFile(gateway)
-	if err != nil {
-		return m, fmt.Errorf("the gateway's binary: %w", err)
-	}
-	m.Go, m.Revision = built.GoVersion, "unknown"
-	for _, s := range built.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			m.Revision = s.Value[:min(12, len(s.Value))]
-		case s.Key == "vcs.modified" && s.Value == "true":
-			m.Revision += " with changes"
+	m.Go = runtime.Version()
+	if built, err := buildinfo.ReadFile(gateway); err == nil { // it may be a script that sets an environment
+		m.Go = built.GoVersion
+		for _, s := range built.Settings {
+			switch {
+			case s.Key == "vcs.revision":
+				m.Revision = s.Value[:min(12, len(s.Value))]
+			case s.Key == "vcs.modified" && s.Value == "true":
+				m.Revision += " with changes"
+			}
 		}
 	}
 	if strings.HasPrefix(broker, "Apache") {

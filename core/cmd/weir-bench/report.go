@@ -92,12 +92,15 @@ func (r *report) print(to io.Writer) error {
 func (r *report) text() string {
 	var b strings.Builder
 	m := r.Machine
-	java := ""
+	java, revision := "", ""
 	if m.Java != "" {
 		java = ", " + m.Java
 	}
-	fmt.Fprintf(&b, "%s. %s, %d cores, %s of memory, Linux %s, %s. Broker: %s%s. Gateway at %s.\n",
-		r.When.Format("2 January 2006"), m.CPU, m.Cores, m.Memory, m.Kernel, m.Go, m.Broker, java, m.Revision)
+	if m.Revision != "" {
+		revision = " Gateway: " + m.Revision + "."
+	}
+	fmt.Fprintf(&b, "%s. %s, %d cores, %s of memory, Linux %s, %s. Broker: %s%s.%s\n",
+		r.When.Format("2 January 2006"), m.CPU, m.Cores, m.Memory, m.Kernel, m.Go, m.Broker, java, revision)
 	fmt.Fprintf(&b, "%d rounds of %s after %s of warm-up; JSON values of %d bytes, no keys, %d partitions; open loop at %.0f requests/s.\n",
 		r.Settings.Rounds, r.Settings.Measure, r.Settings.WarmUp, r.Settings.ValueSize, partitions, r.Settings.Rate)
 	fmt.Fprintf(&b, "%s\n", r.noise())
