@@ -24,6 +24,7 @@ type delivery struct {
 	topic     *topic
 	partition *partition
 	size      int64 // what limits and budgets count
+	share     int64 // the part of it that lies in the call's slabs
 
 	state atomic.Uint32
 
@@ -174,6 +175,8 @@ type call struct {
 	deadline  time.Time
 
 	open         atomic.Int32 // records without a receipt
+	holders      atomic.Int32 // what keeps the slabs in memory: records that are not back, and Produce itself
+	slab         int64        // the bytes of the slabs
 	older, newer *call        // under producer.calls
 	listed       bool
 }

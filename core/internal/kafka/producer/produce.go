@@ -39,6 +39,14 @@ func (p *Producer) Produce(ctx context.Context, records []record.Record, deliver
 		return
 	}
 	defer p.callers.leave()
+	needs := needsOf(records)
+	if !p.take(needs.bytes()) {
+		c.refuseAll(overloaded())
+		return
+	}
+	c.slab = needs.bytes()
+	c.holders.Store(1) // this call of Produce
+	defer p.letGo(c)
 	p.deadlines.add(c)
 
 	running, err := p.await(ctx)
@@ -46,7 +54,7 @@ func (p *Producer) Produce(ctx context.Context, records []record.Record, deliver
 		c.refuseAll(err)
 		return
 	}
-	p.hand(ctx, c, records, running)
+	p.hand(ctx, c, records, needs, running)
 }
 
 func (c *call) refuseAll(err *fault.Error) {
@@ -56,9 +64,9 @@ func (c *call) refuseAll(err *fault.Error) {
 }
 
 // hand takes the records of a call one after the other, and those that find no room in a second round.
-func (p *Producer) hand(ctx context.Context, c *call, records []record.Record, running *running) {
+func (p *Producer) hand(ctx context.Context, c *call, records []record.Record, needs slabNeeds, running *running) {
 	stamp := time.Now().Truncate(time.Millisecond)
-	headers := headerSlab(records)
+	headers := needs.headerSpace()
 	var last lookup
 	var waiting []*delivery
 	now := p.now()
@@ -78,7 +86,8 @@ func (p *Producer) hand(ctx context.Context, c *call, records []record.Record, r
 			d.message.Timestamp = stamp
 		}
 		headers, d.message.Headers = takeHeaders(headers, r)
-		d.size = int64(r.Size()) + recordOverhead
+		d.share = shareOf(r)
+		d.size = max(int64(r.Size())+recordOverhead+headerOverhead*int64(len(r.Headers)), int64(d.message.ByteSize(2)))
 		size := d.message.ByteSize(2)
 		if size > p.settings.MaxRecordBytes {
 			d.refuse(fault.Newf(fault.RecordTooLarge, "The record is %d bytes when serialized, which is larger than %d, the most that is accepted here.", size, p.settings.MaxRecordBytes))
@@ -95,7 +104,7 @@ func (p *Producer) hand(ctx context.Context, c *call, records []record.Record, r
 		}
 		d.message.Partition = id
 		d.partition = last.topic.partition(id)
-		if !p.reserve(d.size) {
+		if !p.reserve(d) {
 			d.refuse(overloaded())
 			continue
 		}
@@ -109,7 +118,7 @@ func (p *Producer) hand(ctx context.Context, c *call, records []record.Record, r
 		case full:
 			waiting = append(waiting, d)
 		case stalled:
-			p.free(d.size)
+			p.free(d)
 			d.refuse(p.stalledFault(d))
 		}
 	}
@@ -190,14 +199,31 @@ func (p *Producer) beyond(ctx context.Context, r *record.Record, l *lookup) (int
 		r.Partition, l.name, len(l.metadata.Partitions), time.Since(began).Milliseconds())
 }
 
-// reserve takes a record's share of the byte budget.
-func (p *Producer) reserve(size int64) bool {
-	if p.bytes.Add(size) > p.budget {
-		p.bytes.Add(-size)
+// take takes bytes of the budget.
+func (p *Producer) take(bytes int64) bool {
+	if p.bytes.Add(bytes) > p.budget {
+		p.bytes.Add(-bytes)
+		return false
+	}
+	return true
+}
+
+// reserve takes a record's part of the byte budget; its share of the call's slabs was taken with the call.
+func (p *Producer) reserve(d *delivery) bool {
+	if !p.take(d.size - d.share) {
 		return false
 	}
 	p.records.Add(1)
+	d.call.holders.Add(1)
 	return true
+}
+
+// letGo ends one holder's use of a call's slabs. They stay in memory until the last record of the call is back, and so they
+// are counted until then.
+func (p *Producer) letGo(c *call) {
+	if c.holders.Add(-1) == 0 {
+		p.bytes.Add(-c.slab)
+	}
 }
 
 func overloaded() *fault.Error {
@@ -256,7 +282,7 @@ func (p *Producer) wait(ctx context.Context, c *call, waiting []*delivery, runni
 			refusal = errStopping()
 		}
 		for _, d := range waiting {
-			p.free(d.size)
+			p.free(d)
 			d.refuse(refusal)
 		}
 		return
@@ -278,7 +304,7 @@ func (p *Producer) admitWaiting(place *waiter, waiting []*delivery, running *run
 		case full:
 			still = append(still, d)
 		case stalled:
-			p.free(d.size)
+			p.free(d)
 			d.refuse(p.stalledFault(d))
 		}
 	}
@@ -309,24 +335,48 @@ func (c *callers) shut() {
 	c.mu.Unlock()
 }
 
-// headerSlab allocates the headers of all records at once, and their names.
+// slabNeeds is what a call allocates at once for all of its records.
+type slabNeeds struct {
+	records int
+	headers int
+	names   int // bytes
+}
+
+func needsOf(records []record.Record) slabNeeds {
+	n := slabNeeds{records: len(records)}
+	for i := range records {
+		n.headers += len(records[i].Headers)
+		for j := range records[i].Headers {
+			n.names += len(records[i].Headers[j].Name)
+		}
+	}
+	return n
+}
+
+func (n slabNeeds) bytes() int64 {
+	return int64(n.records)*deliveryBytes + int64(n.headers)*headerOverhead + int64(n.names)
+}
+
+// shareOf is a record's share of its call's slabs.
+func shareOf(r *record.Record) int64 {
+	share := deliveryBytes + headerOverhead*int64(len(r.Headers))
+	for i := range r.Headers {
+		share += int64(len(r.Headers[i].Name))
+	}
+	return share
+}
+
+// headerSpace is where the headers of a call's records and their names go.
 type headerSpace struct {
 	headers []sarama.RecordHeader
 	names   []byte
 }
 
-func headerSlab(records []record.Record) headerSpace {
-	count, size := 0, 0
-	for i := range records {
-		count += len(records[i].Headers)
-		for j := range records[i].Headers {
-			size += len(records[i].Headers[j].Name)
-		}
-	}
-	if count == 0 {
+func (n slabNeeds) headerSpace() headerSpace {
+	if n.headers == 0 {
 		return headerSpace{}
 	}
-	return headerSpace{headers: make([]sarama.RecordHeader, 0, count), names: make([]byte, 0, size)}
+	return headerSpace{headers: make([]sarama.RecordHeader, 0, n.headers), names: make([]byte, 0, n.names)}
 }
 
 func takeHeaders(s headerSpace, r *record.Record) (headerSpace, []sarama.RecordHeader) {

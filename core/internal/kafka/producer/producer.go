@@ -79,6 +79,10 @@ type attempt struct{ err error }
 const (
 	// recordOverhead is what a record holds beside its bytes: our bookkeeping, sarama's and its encoded header.
 	recordOverhead = 512
+	// deliveryBytes is the part of it that is a delivery.
+	deliveryBytes = 320
+	// headerOverhead is what a header holds beside its bytes: sarama's struct, a pointer to it, and its lengths when encoded.
+	headerOverhead = 64
 	defaultBudget  = 256 << 20
 )
 
@@ -278,11 +282,12 @@ func (p *Producer) takeBack(d *delivery) {
 	d.partition.release(d)
 	d.key, d.value = nil, nil
 	d.message.Headers = nil
-	p.free(d.size)
+	p.free(d)
 }
 
-func (p *Producer) free(size int64) {
-	p.bytes.Add(-size)
+func (p *Producer) free(d *delivery) {
+	p.bytes.Add(d.share - d.size)
+	p.letGo(d.call)
 	if p.records.Add(-1) == 0 {
 		select {
 		case p.drained <- struct{}{}:
