@@ -179,6 +179,25 @@ func TestByteBudget(t *testing.T) {
 	eventually(t, "everything is given back", func() bool { records, bytes := r.producer.Buffered(); return records == 0 && bytes == 0 })
 }
 
+// TestLookupIsNoStall: the time that the first record of a topic waits for the topic's settings does not count as a wait for
+// the partition's broker.
+func TestLookupIsNoStall(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, embedded.Options{Topics: []embedded.Topic{{Name: "a"}, {Name: "warm"}}}, func(_ *config.Cluster, p *config.Produce) {
+		p.FlushInterval, p.StallTimeout = 200*time.Millisecond, 500*time.Millisecond
+	})
+	r.produce(value("warm", 0, "warm"))
+	resume := r.broker.Hang("DescribeConfigs", embedded.AnyNode, time.Second)
+	defer resume()
+	first := r.send(t.Context(), value("a", 0, "1"))
+	second := r.send(t.Context(), value("a", 0, "2"))
+	for i, p := range []*pending{first, second} {
+		if got, want := describe(p.all()[0]), fmt.Sprintf("persisted 0@%d", i); got != want {
+			t.Errorf("record %d: %s, want %s", i, got, want)
+		}
+	}
+}
+
 func TestUnknownTopicsCostNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, embedded.Options{Topics: []embedded.Topic{{Name: "a"}}}, nil)

@@ -74,6 +74,7 @@ func (p *Producer) hand(ctx context.Context, c *call, records []record.Record, n
 		r, d := &records[i], &c.records[i]
 		if last.name != r.Topic || i == 0 {
 			last = p.find(ctx, r.Topic, now)
+			now = p.now() // it may have waited, and the wait is not the broker's
 		}
 		if last.err != nil {
 			d.refuse(last.err)
@@ -93,7 +94,11 @@ func (p *Producer) hand(ctx context.Context, c *call, records []record.Record, n
 			d.refuse(fault.Newf(fault.RecordTooLarge, "The record is %d bytes when serialized, which is larger than %d, the most that is accepted here.", size, p.settings.MaxRecordBytes))
 			continue
 		}
+		seen := last.metadata
 		id, refusal := p.choose(ctx, r, d, &last, now)
+		if last.metadata != seen { // asked for anew, as above
+			now = p.now()
+		}
 		if refusal != nil {
 			d.refuse(refusal)
 			continue
