@@ -5,6 +5,7 @@ package apachekafka
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -249,8 +250,8 @@ func TestBrokersDieWithTheProcessThatStartedThem(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if err := poll(ctx, func(context.Context) error {
-		if err := syscall.Kill(pid, 0); err != syscall.ESRCH {
-			return fmt.Errorf("process %d is still there: %v", pid, err)
+		if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("process %d is still there", pid)
 		}
 		if connection, err := net.Dial("tcp", address); err == nil {
 			_ = connection.Close()
