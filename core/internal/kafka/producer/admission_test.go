@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -299,6 +300,71 @@ func TestClose(t *testing.T) {
 		}
 	})
 	goleak.VerifyNone(t, leaks)
+}
+
+// TestCloseEndsLookups: a call that waits to learn about its topic, from a broker that gives no answer, does not hold up Close.
+func TestCloseEndsLookups(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		hangs string // from the start: the broker itself
+		topic string
+		part  int32
+	}{
+		{"the first contact", "ApiVersions", "a", 0},
+		{"the topic's metadata", "Metadata", "a", 0},
+		{"a partition that may be new", "Metadata", "warm", 7},
+		{"the topic's settings", "DescribeConfigs", "a", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			broker, err := embedded.Start(embedded.Options{Topics: []embedded.Topic{{Name: "a"}, {Name: "warm"}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer broker.Close()
+			cluster, produce := clusterSettings(broker.Addresses()...), produceSettings()
+			cluster.AdminTimeout, cluster.RequestTimeout, cluster.DialTimeout, produce.UnknownTopicTTL = 8*time.Second, 8*time.Second, 8*time.Second, 0
+			if c.hangs == "ApiVersions" {
+				if err := broker.Freeze(0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r := newRigOn(t, broker, cluster, produce)
+			var asked atomic.Bool
+			if c.hangs != "ApiVersions" {
+				r.produce(value("warm", 0, "warm"))
+				eventually(t, "the metadata is old enough to be asked for again", func() bool {
+					topic, known := r.client.Cached("warm")
+					return known && time.Since(topic.Fetched) > 150*time.Millisecond
+				})
+				defer broker.Observe(c.hangs, func(int32) { asked.Store(true) })()
+				defer broker.Hang(c.hangs, embedded.AnyNode, 0)()
+			}
+			sent := make(chan *pending, 1)
+			go func() { sent <- r.send(t.Context(), value(c.topic, c.part, "x")) }()
+			if c.hangs != "ApiVersions" {
+				eventually(t, "the broker is asked", asked.Load)
+			} else {
+				eventually(t, "the call is in", func() bool {
+					if r.producer.callers.mu.TryLock() {
+						r.producer.callers.mu.Unlock()
+						return false
+					}
+					return true
+				})
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			began := time.Now()
+			_ = r.producer.Close(ctx) // whether the record had its answer in time is not the question here
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("Close with 300 ms took %v", took)
+			}
+			(<-sent).all()
+			r.producer.closed = nil // what the clean-up would report again
+		})
+	}
 }
 
 // newRigDown is a rig whose broker does not exist.

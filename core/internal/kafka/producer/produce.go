@@ -146,21 +146,33 @@ func (p *Producer) find(ctx context.Context, name string, now int64) lookup {
 	metadata, known := p.client.Cached(name)
 	if !known {
 		began := time.Now()
-		asking, cancel := context.WithCancel(ctx)
+		asking, cancel := p.untilStopped(ctx)
 		defer cancel()
-		defer context.AfterFunc(p.stopping, cancel)()
 		var err error
 		if metadata, err = p.client.Topic(asking, name); err != nil {
 			return lookup{name: name, err: p.absent(name, began, err)}
 		}
 	}
 	t := p.topic(name)
-	r := p.rulesOf(ctx, t, metadata.ID, now)
+	r := p.rulesOf(t, metadata.ID, now)
 	return lookup{name: name, metadata: metadata, topic: t, rules: r}
+}
+
+// untilStopped is a caller's context that Close ends too: what a call waits for must not hold up the end.
+func (p *Producer) untilStopped(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(p.stopping, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
 }
 
 // absent words the error of a look-up as producers know it.
 func (p *Producer) absent(name string, began time.Time, err error) *fault.Error {
+	if p.stopping.Err() != nil {
+		return errStopping()
+	}
 	f := kafka.Fault(err)
 	if f.Code == fault.UnknownTopic {
 		return fault.Wrap(fault.TopicNotFound, f, "Topic "+name+" not present in metadata after "+strconv.FormatInt(time.Since(began).Milliseconds(), 10)+" ms.")
@@ -191,7 +203,9 @@ func (p *Producer) choose(ctx context.Context, r *record.Record, d *delivery, l 
 func (p *Producer) beyond(ctx context.Context, r *record.Record, l *lookup) (int32, *fault.Error) {
 	began := time.Now()
 	if time.Since(l.metadata.Fetched) > max(p.settings.UnknownTopicTTL, 100*time.Millisecond) {
-		grown, err := p.client.Refresh(ctx, l.name)
+		asking, cancel := p.untilStopped(ctx)
+		defer cancel()
+		grown, err := p.client.Refresh(asking, l.name)
 		if err != nil {
 			return 0, p.absent(l.name, began, err)
 		}
@@ -334,10 +348,16 @@ func (c *callers) enter() bool {
 
 func (c *callers) leave() { c.mu.RUnlock() }
 
-func (c *callers) shut() {
-	c.mu.Lock()
-	c.closed = true
-	c.mu.Unlock()
+// shut turns new calls away. What it gives is closed when the last call has left.
+func (c *callers) shut() <-chan struct{} {
+	left := make(chan struct{})
+	go func() { // ends with the last call; none of them waits for anything but its own callback once the producer stops
+		c.mu.Lock()
+		c.closed = true
+		c.mu.Unlock()
+		close(left)
+	}()
+	return left
 }
 
 // slabNeeds is what a call allocates at once for all of its records.

@@ -217,7 +217,12 @@ func (p *Producer) await(ctx context.Context) (*running, *fault.Error) {
 	if r := p.async.Load(); r != nil {
 		return r, nil
 	}
-	if err := p.client.Await(ctx); err != nil {
+	asking, cancel := p.untilStopped(ctx)
+	defer cancel()
+	if err := p.client.Await(asking); err != nil {
+		if p.stopping.Err() != nil {
+			return nil, errStopping()
+		}
 		return nil, kafka.Fault(err)
 	}
 	timer := time.NewTimer(p.settings.StallTimeout)
@@ -339,7 +344,11 @@ func (p *Producer) Close(ctx context.Context) error {
 
 func (p *Producer) close(ctx context.Context) error {
 	p.stop()
-	p.callers.shut()
+	left := p.callers.shut()
+	select {
+	case <-left:
+	case <-ctx.Done():
+	}
 	err := p.drain(ctx)
 	if err != nil || p.async.Load() == nil {
 		_ = p.cluster.Close() // whatever sarama waits for ends now
@@ -349,6 +358,14 @@ func (p *Producer) close(ctx context.Context) error {
 	defer grace.Stop()
 	late := func() error {
 		return errors.Join(err, fmt.Errorf("cluster %q: sarama's producer did not end within %s", p.client.Name(), closeGrace))
+	}
+	select {
+	case <-left: // before that, a record could still reach sarama's producer, which must not have ended then
+	case <-grace.C:
+		return late()
+	}
+	if err != nil {
+		p.abandon() // what was let in meanwhile
 	}
 	select {
 	case <-p.launched:

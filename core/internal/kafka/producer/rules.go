@@ -56,7 +56,7 @@ type ruleBook struct {
 }
 
 // rulesOf gives a topic's rules. The first time it waits for them; later it uses what it has and reads anew in the background.
-func (p *Producer) rulesOf(ctx context.Context, t *topic, id [16]byte, now int64) *rules {
+func (p *Producer) rulesOf(t *topic, id [16]byte, now int64) *rules {
 	book := &t.rules
 	current := book.current.Load()
 	if current != nil && current.topic != id {
@@ -71,7 +71,7 @@ func (p *Producer) rulesOf(ctx context.Context, t *topic, id [16]byte, now int64
 			go func() {
 				defer p.routines.Done()
 				defer book.reading.Unlock()
-				p.readRules(context.Background(), t, id) // bounded by rulesWait
+				p.readRules(t, id)
 			}()
 		}
 		return current
@@ -79,15 +79,16 @@ func (p *Producer) rulesOf(ctx context.Context, t *topic, id [16]byte, now int64
 	book.reading.Lock()
 	defer book.reading.Unlock()
 	if current = book.current.Load(); current == nil || current.topic != id {
-		p.readRules(context.WithoutCancel(ctx), t, id) // what is read serves all who come after
+		p.readRules(t, id)
 		current = book.current.Load()
 	}
 	return current
 }
 
-// readRules asks a broker for a topic's settings. What cannot be read is taken to be without limits.
-func (p *Producer) readRules(ctx context.Context, t *topic, id [16]byte) {
-	ctx, cancel := context.WithTimeout(ctx, rulesWait)
+// readRules asks a broker for a topic's settings. What cannot be read is taken to be without limits. No caller's going away
+// ends it: what is read serves all who come after.
+func (p *Producer) readRules(t *topic, id [16]byte) {
+	ctx, cancel := context.WithTimeout(p.stopping, rulesWait)
 	defer cancel()
 	var response *sarama.DescribeConfigsResponse
 	err := p.client.Call(ctx, kafka.AnyBroker, true, func(b *sarama.Broker) error {
