@@ -365,20 +365,13 @@ func (c *Client) againLocked(name string, l *lookup) {
 func (c *Client) absentLocked(name string, l *lookup, code sarama.KError, now time.Time) {
 	err := CodeFault(int16(code), "", fmt.Errorf("metadata of topic %q: %w", name, code))
 	delete(c.topics, name)
-	if len(c.unknown) >= maxAbsences {
-		for other, a := range c.unknown {
-			if now.After(a.until) {
-				delete(c.unknown, other)
-			}
-		}
-		for other := range c.unknown {
+	if ttl := c.produce.UnknownTopicTTL; ttl > 0 {
+		for other := range c.unknown { // any will do: looking for old ones would hold up every producer, once per made-up name
 			if len(c.unknown) < maxAbsences {
 				break
 			}
 			delete(c.unknown, other)
 		}
-	}
-	if ttl := c.produce.UnknownTopicTTL; ttl > 0 {
 		c.unknown[name] = absence{err: err, until: now.Add(ttl)}
 	}
 	l.finish(nil, err)
