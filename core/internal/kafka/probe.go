@@ -154,8 +154,8 @@ func tlsCause(err error) (Cause, string) {
 		return CauseTLSClient, "the broker refused the TLS session: it may want a client certificate (tls.certificate_file and tls.key_file), or not trust ours"
 	case errors.As(err, &header):
 		return CauseTLSToPlaintext, "unset tls.enabled, or use the port of the TLS listener"
-	case errors.As(err, &dial) && dial.Stage == StageTLS && (isEnd(err) || isTimeout(err) || errors.Is(err, context.DeadlineExceeded)):
-		return CauseTLSToPlaintext, "the TLS handshake got no answer, as from a listener without TLS: unset tls.enabled, or use the port of the TLS listener"
+	case errors.As(err, &dial) && dial.Stage == StageTLS && isEnd(err): // silence is no sign of plaintext: a hung broker is silent too
+		return CauseTLSToPlaintext, "the connection was closed during the TLS handshake, as from a listener without TLS: unset tls.enabled, or use the port of the TLS listener"
 	}
 	return "", ""
 }

@@ -131,6 +131,21 @@ func TestProbe(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { silent.Close() })
+	closing, err := net.Listen("tcp", "127.0.0.1:0") // as a plaintext listener of Kafka: a TLS greeting is too long a request
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closing.Close() })
+	go func() {
+		for {
+			conn, err := closing.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Read(make([]byte, 4))
+			conn.Close()
+		}
+	}()
 	http400, err := net.Listen("tcp", "127.0.0.1:0") // as web servers do that do not wait for a whole request
 	if err != nil {
 		t.Fatal(err)
@@ -188,10 +203,11 @@ func TestProbe(t *testing.T) {
 
 		{"nothing listens", gone.Addr().String(), all(), CauseRefused},
 		{"no answer", silent.Addr().String(), func(s *config.Cluster) { s.RequestTimeout = 300 * time.Millisecond }, CauseTimeout},
+		{"no answer to tls", silent.Addr().String(), all(withTLS(ca.file), func(s *config.Cluster) { s.DialTimeout, s.RequestTimeout = 300*time.Millisecond, 300*time.Millisecond }), CauseTimeout},
 		{"no such host", "no-such-host.invalid:9092", all(), CauseDNS},
 		{"a web server", http400.Addr().String(), all(), CauseNotKafka},
 		{"plaintext to tls", secure.Addresses()[0], all(), CausePlaintextToTLS},
-		{"tls to plaintext", plain.Addresses()[0], withTLS(ca.file), CauseTLSToPlaintext},
+		{"tls to plaintext", closing.Addr().String(), withTLS(ca.file), CauseTLSToPlaintext},
 		{"another name", named.Addresses()[0], withTLS(ca.file), CauseTLSName},
 		{"unknown authority", secure.Addresses()[0], withTLS(other.file), CauseTLSAuthority},
 		{"expired", expired.Addresses()[0], withTLS(ca.file), CauseTLSClock},
