@@ -22,6 +22,7 @@ import (
 // reconnect of many connections costs one request.
 type tokenSource struct {
 	settings config.OAuth
+	place    string // token_url as errors may show it
 	client   *http.Client
 	now      func() time.Time
 
@@ -33,17 +34,19 @@ type tokenSource struct {
 
 func newTokenSource(settings config.OAuth, timeout time.Duration) (*tokenSource, error) {
 	endpoint, err := url.Parse(settings.TokenURL)
-	if err != nil || endpoint.Host == "" {
-		return nil, fmt.Errorf("sasl.oauth.token_url %q is not an absolute URL", settings.TokenURL)
+	if err != nil || endpoint.Host == "" { // what cannot be taken apart may hold a secret anywhere
+		return nil, errors.New("sasl.oauth.token_url is not an absolute URL")
 	}
+	place := (&url.URL{Scheme: endpoint.Scheme, Host: endpoint.Host, Path: endpoint.Path}).String() // no user, no query: they may be secret
 	if endpoint.Scheme != "https" && !(endpoint.Scheme == "http" && isLoopback(endpoint.Hostname())) {
-		return nil, fmt.Errorf("sasl.oauth.token_url %q must be https: it takes the client secret", settings.TokenURL)
+		return nil, fmt.Errorf("sasl.oauth.token_url %q must be https: it takes the client secret", place)
 	}
 	if settings.ClientID == "" || settings.ClientSecret == "" {
 		return nil, errors.New("sasl.mechanism is OAUTHBEARER, which needs sasl.oauth.client_id and sasl.oauth.client_secret")
 	}
 	return &tokenSource{
 		settings: settings,
+		place:    place,
 		now:      time.Now,
 		// A transport of its own: no idle connection outlives a token request. A redirect would carry the secret elsewhere.
 		client: &http.Client{
@@ -102,12 +105,16 @@ func (s *tokenSource) fetch() (token string, lifetime time.Duration, err error) 
 	request.SetBasicAuth(url.QueryEscape(s.settings.ClientID), url.QueryEscape(s.settings.ClientSecret.Reveal()))
 	response, err := s.client.Do(request)
 	if err != nil {
-		return "", 0, fmt.Errorf("sasl.oauth: no token: %w", err)
+		var whole *url.Error
+		if errors.As(err, &whole) {
+			err = whole.Err // without the URL
+		}
+		return "", 0, fmt.Errorf("sasl.oauth: no token from %s: %w", s.place, err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxTokenAnswer))
 	if err != nil {
-		return "", 0, fmt.Errorf("sasl.oauth: token answer of %s: %w", s.settings.TokenURL, err)
+		return "", 0, fmt.Errorf("sasl.oauth: token answer of %s: %w", s.place, err)
 	}
 	var answer struct {
 		AccessToken string  `json:"access_token"`
@@ -118,10 +125,10 @@ func (s *tokenSource) fetch() (token string, lifetime time.Duration, err error) 
 	parseErr := json.Unmarshal(body, &answer)
 	if response.StatusCode != http.StatusOK {
 		return "", 0, fmt.Errorf("sasl.oauth: %s answered %s %s %s; check client_id, client_secret and scopes",
-			s.settings.TokenURL, response.Status, answer.Error, answer.Description)
+			s.place, response.Status, answer.Error, answer.Description)
 	}
 	if parseErr != nil || answer.AccessToken == "" {
-		return "", 0, fmt.Errorf("sasl.oauth: %s answered without an access_token", s.settings.TokenURL)
+		return "", 0, fmt.Errorf("sasl.oauth: %s answered without an access_token", s.place)
 	}
 	lifetime = time.Duration(answer.ExpiresIn * float64(time.Second))
 	if lifetime <= 0 {
