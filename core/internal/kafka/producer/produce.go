@@ -2,6 +2,7 @@ package producer
 
 import (
 	"context"
+	"math"
 	"net"
 	"slices"
 	"strconv"
@@ -80,6 +81,10 @@ func (p *Producer) hand(ctx context.Context, c *call, records []record.Record, n
 			d.refuse(last.err)
 			continue
 		}
+		if ms := r.Timestamp.UnixMilli(); !r.Timestamp.IsZero() && (ms < 0 || ms > latestTimestamp) {
+			d.refuse(fault.Newf(fault.InvalidRequest, "Timestamp %d is out of range: it must be from 0 to %d, in milliseconds since 1970.", ms, int64(latestTimestamp)))
+			continue
+		}
 		d.topic = last.topic
 		d.key, d.value = r.Key, r.Value
 		d.message = sarama.ProducerMessage{Topic: last.topic.name, Key: (*keyEncoder)(d), Value: (*valueEncoder)(d), Metadata: d, Offset: -1, Timestamp: r.Timestamp}
@@ -131,6 +136,9 @@ func (p *Producer) hand(ctx context.Context, c *call, records []record.Record, n
 		p.wait(ctx, c, waiting, running)
 	}
 }
+
+// latestTimestamp is in the year 2262. sarama counts nanoseconds in between, and what is later would become any other time.
+const latestTimestamp = math.MaxInt64 / 1_000_000
 
 // lookup is a topic as a call sees it.
 type lookup struct {
