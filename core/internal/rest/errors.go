@@ -111,7 +111,7 @@ func AppendError(b []byte, code int, message string) []byte {
 
 // AppendString appends a JSON string; bytes that are not UTF-8 become U+FFFD.
 func AppendString(b []byte, s string) []byte {
-	quoted, _ := jsontext.AppendQuote(b, s) //nolint:errcheck // only of invalid UTF-8, and then the text is there with its replacements
+	quoted, _ := jsontext.AppendQuote(b, s) // an error is invalid UTF-8 only, and then the text is there with its replacements
 	return quoted
 }
 
