@@ -72,14 +72,15 @@ func (c *cluster) Partitions(topic string) ([]int32, error) {
 	}
 	n := len(t.Partitions)
 	ids := *c.ids.Load()
-	if len(ids) < n {
-		ids = make([]int32, max(n, 64))
-		for i := range ids {
-			ids[i] = int32(i)
-		}
-		c.ids.Store(&ids)
+	if len(ids) >= n {
+		return ids[:n], nil
 	}
-	return ids[:n], nil
+	more := make([]int32, max(n, 64)) // a variable of its own: only here does one go to the heap
+	for i := range more {
+		more[i] = int32(i)
+	}
+	c.ids.Store(&more)
+	return more[:n], nil
 }
 
 // WritablePartitions is Partitions: the partitioner asks for consistency.

@@ -209,14 +209,15 @@ func (t *topic) partition(id int32) *partition {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	list = *t.partitions.Load()
-	if int(id) >= len(list) {
-		list = slices.Clone(list)
-		for len(list) <= int(id) {
-			list = append(list, &partition{id: int32(len(list))})
-		}
-		t.partitions.Store(&list)
+	if int(id) < len(list) {
+		return list[id]
 	}
-	return list[id]
+	grown := slices.Clone(list) // a variable of its own: only here does one go to the heap
+	for len(grown) <= int(id) {
+		grown = append(grown, &partition{id: int32(len(grown))})
+	}
+	t.partitions.Store(&grown)
+	return grown[id]
 }
 
 // choose picks the partition of a record without a key: the one of the record before, until it has had its share, and never
