@@ -43,7 +43,8 @@ func TestReadSeesThisProcessWork(t *testing.T) {
 		}
 		used := after.Since(before)
 		if used.Process >= 5*tick {
-			if used.Generator != used.Process || used.Ours <= 0 || used.Strangers < 0 {
+			// The two are read one after the other, and the process works on meanwhile.
+			if (used.Generator-used.Process).Abs() > 20*tick || used.Ours <= 0 || used.Strangers < 0 {
 				t.Errorf("used %+v: this process is the measured one, the generator and all of ours", used)
 			}
 			return
