@@ -7,6 +7,7 @@ import (
 	"github.com/weir-gateway/weir/core/config"
 	"github.com/weir-gateway/weir/core/identity"
 	"github.com/weir-gateway/weir/core/internal/fault"
+	"github.com/weir-gateway/weir/core/internal/kafka"
 	"github.com/weir-gateway/weir/core/internal/kafka/admin"
 	"github.com/weir-gateway/weir/core/internal/record"
 )
@@ -135,7 +136,7 @@ func (g *Grant) ProduceAsync(ctx context.Context, cluster *Cluster, records []re
 // admit says whether one record may be produced. What policy and quota have to say of each record is said here.
 func (g *Grant) admit(r *record.Record) error {
 	switch {
-	case !ValidTopicName(r.Topic):
+	case !kafka.ValidTopicName(r.Topic):
 		return fault.New(fault.TopicNotFound, "Topic not present in metadata: its name is not one that Kafka allows.")
 	case len(r.Key) > g.limits.KeyBytes:
 		return fault.Newf(fault.RecordTooLarge, "The record's key is %d bytes; at most %d are allowed.", len(r.Key), g.limits.KeyBytes)

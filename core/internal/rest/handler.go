@@ -406,25 +406,15 @@ func (h *Handler) logAccess(x *exchange, duration time.Duration) {
 	h.access.Write(&line)
 }
 
+// longestRequestID bounds an id that a client brings along.
+const longestRequestID = 64
+
 // requestID takes over a client's id if it is harmless, else makes one.
 func requestID(r *http.Request) string {
-	if values := r.Header["Weir-Request-Id"]; len(values) == 1 && harmlessID(values[0]) {
+	if values := r.Header["Weir-Request-Id"]; len(values) == 1 && ValidID(values[0], longestRequestID) {
 		return values[0]
 	}
 	made := make([]byte, 0, 26) // two numbers of 13 digits
 	made = strconv.AppendUint(made, rand.Uint64()|1<<63, 36)
 	return string(strconv.AppendUint(made, rand.Uint64()|1<<63, 36))
-}
-
-func harmlessID(id string) bool {
-	if len(id) == 0 || len(id) > 64 {
-		return false
-	}
-	for i := range len(id) {
-		c := id[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-') {
-			return false
-		}
-	}
-	return true
 }

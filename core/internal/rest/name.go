@@ -6,15 +6,15 @@ import (
 	"github.com/weir-gateway/weir/core/internal/fault"
 )
 
-// ValidTopicName reports whether Kafka allows a topic of this name: 1–249 of ASCII letters, digits, '.', '_' and '-', and
-// neither "." nor "..". Names that come in a path are checked after decoding, so no spelling of a slash gets past.
-func ValidTopicName(name string) bool {
-	if len(name) == 0 || len(name) > 249 || name == "." || name == ".." {
+// ValidID reports whether an id that a client gives is one to repeat in answers and logs as it stands: 1 to longest characters of
+// [0-9A-Za-z_-].
+func ValidID(id string, longest int) bool {
+	if len(id) == 0 || len(id) > longest {
 		return false
 	}
-	for i := range len(name) {
-		c := name[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-') {
+	for i := range len(id) {
+		c := id[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-') {
 			return false
 		}
 	}

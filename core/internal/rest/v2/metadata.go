@@ -7,6 +7,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/weir-gateway/weir/core/internal/fault"
+	"github.com/weir-gateway/weir/core/internal/kafka"
 	"github.com/weir-gateway/weir/core/internal/kafka/admin"
 	"github.com/weir-gateway/weir/core/internal/rawjson"
 	"github.com/weir-gateway/weir/core/internal/rest"
@@ -113,7 +114,7 @@ func bindTopics(r *rest.Request) (rest.Operation, rest.Serve, error) {
 // aboutTopic is answer for a route about the path's topic.
 func aboutTopic(r *rest.Request, ask func(context.Context, *rest.Cluster, string) (any, error)) (rest.Operation, rest.Serve, error) {
 	topic := r.PathValue("topic")
-	if !rest.ValidTopicName(topic) {
+	if !kafka.ValidTopicName(topic) {
 		return rest.Operation{}, nil, rest.UnknownTopic()
 	}
 	return answer(r, []rest.Resource{{Type: "topic", Name: topic}}, func(ctx context.Context, _ *rest.Grant, cluster *rest.Cluster) (any, error) {

@@ -19,16 +19,11 @@ func entryID(value []byte) (string, error) {
 	if rawjson.Kind(value) != '"' {
 		return "", invalidID
 	}
-	id := rawjson.Unquote(value)
-	if len(id) == 0 || len(id) > 80 {
+	id := string(rawjson.Unquote(value))
+	if !rest.ValidID(id, 80) {
 		return "", invalidID
 	}
-	for _, c := range id {
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-') {
-			return "", invalidID
-		}
-	}
-	return string(id), nil
+	return id, nil
 }
 
 // entry is one record of a batch with what is known of it so far: an error of its content is its receipt already.

@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/weir-gateway/weir/core/internal/fault"
+	"github.com/weir-gateway/weir/core/internal/kafka"
 	"github.com/weir-gateway/weir/core/internal/kafka/admin"
 	"github.com/weir-gateway/weir/core/internal/rawjson"
 	"github.com/weir-gateway/weir/core/internal/rest"
@@ -31,7 +32,7 @@ func onCluster(r *rest.Request, resources []rest.Resource, serve func(context.Co
 // onTopic is onCluster for the path's topic.
 func onTopic(r *rest.Request, serve func(context.Context, http.ResponseWriter, *rest.Cluster, names, string) error) (rest.Operation, rest.Serve, error) {
 	topic := r.PathValue("topic")
-	if !rest.ValidTopicName(topic) {
+	if !kafka.ValidTopicName(topic) {
 		return rest.Operation{}, nil, rest.UnknownTopic()
 	}
 	return onCluster(r, []rest.Resource{{Type: "topic", Name: topic}}, func(ctx context.Context, w http.ResponseWriter, _ *rest.Grant, cluster *rest.Cluster, n names) error {
@@ -148,7 +149,7 @@ func readNewTopic(r *rest.Request) (admin.NewTopic, error) {
 	switch {
 	case body.TopicName == nil:
 		return none, fault.New(fault.MalformedJSON, "Missing required field: topic_name")
-	case !rest.ValidTopicName(*body.TopicName):
+	case !kafka.ValidTopicName(*body.TopicName):
 		return none, fault.New(fault.InvalidPayload, "Payload error. Invalid topic name.")
 	}
 	topic := admin.NewTopic{Name: *body.TopicName, Partitions: body.PartitionsCount, ReplicationFactor: body.ReplicationFactor, ValidateOnly: body.ValidateOnly}
