@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math"
 	"math/rand/v2"
 	"net/http"
 	"path"
@@ -53,7 +52,7 @@ func NewHandler(settings *config.Config, d Dependencies) *Handler {
 	h.draining, h.drain = context.WithCancel(context.Background())
 	h.bodies.max = settings.Limits.BufferedBytes
 	if h.bodies.max == 0 {
-		h.bodies.max = defaultBuffer()
+		h.bodies.max = config.DefaultBuffer()
 	}
 	access := access{allow: settings.API.Allowlist, block: settings.API.Blocklist}
 	endpoints := map[string]*endpoint{}
@@ -73,14 +72,6 @@ func NewHandler(settings *config.Config, d Dependencies) *Handler {
 	d.Metrics.Gauge("weir_request_buffer_bytes", "Bytes of request bodies held.", nil, func() float64 { return float64(h.bodies.used.Load()) })
 	d.Metrics.Gauge("weir_request_buffer_limit_bytes", "Bytes of request bodies that may be held.", nil, func() float64 { return float64(h.bodies.max) })
 	return h
-}
-
-// defaultBuffer is a quarter of the memory limit, or 256 MiB without one.
-func defaultBuffer() int64 {
-	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
-		return limit / 4
-	}
-	return 256 << 20
 }
 
 // Drain ends what lasts: streams stop reading and finish what they have read, and every further request is its connection's

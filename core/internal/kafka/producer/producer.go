@@ -18,8 +18,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,7 +81,6 @@ const (
 	deliveryBytes = 320
 	// headerOverhead is what a header holds beside its bytes: sarama's struct, a pointer to it, and its lengths when encoded.
 	headerOverhead = 64
-	defaultBudget  = 256 << 20
 )
 
 // New starts a producer. It does not wait for the cluster: sarama's producer, which needs a producer id from a broker, is
@@ -103,10 +100,7 @@ func New(client *kafka.Client, settings config.Produce, observer kafka.Observer)
 	p.stopping, p.stop = context.WithCancel(context.Background())
 	p.compressed = settings.Compression != "" && settings.Compression != "none"
 	if p.budget <= 0 {
-		p.budget = defaultBudget
-		if limit := debug.SetMemoryLimit(-1); limit > 0 && limit < math.MaxInt64 {
-			p.budget = limit / 4
-		}
+		p.budget = config.DefaultBuffer()
 	}
 	p.limits = limits{
 		records: int64(settings.PartitionRecords),
