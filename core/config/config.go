@@ -21,6 +21,10 @@ type Config struct {
 	API API `yaml:"api"`
 	// Produce bounds and times the way of a record to Kafka.
 	Produce Produce `yaml:"produce"`
+	// Consume bounds and times consumer instances and the reading of records.
+	Consume Consume `yaml:"consume"`
+	// Peers are the gateways that serve consumer instances together with this one.
+	Peers Peers `yaml:"peers"`
 	// Stream bounds a v3 record stream.
 	Stream Stream `yaml:"stream"`
 	// Limits are the bounds of one request and of all of them together.
@@ -187,6 +191,76 @@ type Produce struct {
 	UnknownTopicTTL time.Duration `yaml:"unknown_topic_ttl" default:"2s" min:"0s" max:"1h"`
 	// BatchMaxEntries is the most entries of one records:batch.
 	BatchMaxEntries int `yaml:"batch_max_entries" default:"10" min:"1" max:"1000"`
+}
+
+// Consume bounds and times consumer instances and the reading of records.
+type Consume struct {
+	// RequestTimeout is how long a read waits for records, unless the instance was made with a consumer.request.timeout.ms of its own.
+	// The timeout parameter of a read can only shorten it.
+	RequestTimeout time.Duration `yaml:"request_timeout" default:"1s" min:"1ms" max:"10m"`
+	// MaxRequestTimeout is the longest consumer.request.timeout.ms that an instance may ask for, and the longest wait of a stateless read.
+	MaxRequestTimeout time.Duration `yaml:"max_request_timeout" default:"5m" min:"1ms" max:"1h"`
+	// RequestMaxBytes is the most bytes of keys and values that one read gives. A single larger record is given alone.
+	RequestMaxBytes int `yaml:"request_max_bytes" default:"67108864" min:"1" max:"1073741824"`
+	// FetchMinBytes is how many bytes a read gathers before it answers early. -1: it always waits its whole time, as the REST
+	// Proxy does unless it is told otherwise.
+	FetchMinBytes int `yaml:"fetch_min_bytes" default:"1" min:"-1" max:"10000000"`
+	// FetchBytes is the most bytes that are asked of a broker at once. A single larger batch is read whole.
+	FetchBytes int `yaml:"fetch_bytes" default:"1048576" min:"1024" max:"1073741824"`
+	// FetchConnections is how many connections to each broker read records at once. Further reads take turns.
+	FetchConnections int `yaml:"fetch_connections" default:"64" min:"1" max:"10000"`
+	// BufferBytes is how many bytes of records may be held for reads at once. Reads beyond it wait, and are refused as overload when
+	// their time is over. Zero: a quarter of the memory limit (GOMEMLIMIT), or 256 MiB without one.
+	BufferBytes int64 `yaml:"buffer_bytes" default:"0" min:"0" max:"1099511627776"`
+	// IsolationLevel is which records of transactions are read.
+	IsolationLevel string `yaml:"isolation_level" default:"read_uncommitted" enum:"read_uncommitted,read_committed"`
+	// AutoOffsetReset is where a partition begins for a group that has committed nothing there, unless the instance says otherwise.
+	AutoOffsetReset string `yaml:"auto_offset_reset" default:"latest" enum:"latest,earliest,none"`
+	// AutoCommitInterval is the least time between two commits of an instance that commits by itself.
+	AutoCommitInterval time.Duration `yaml:"auto_commit_interval" default:"5s" min:"0s" max:"1h"`
+	// Undecodable is what becomes of a record that is not in the instance's format, unless the read says otherwise: envelope gives
+	// its bytes with the reason, skip leaves it out, error answers 408 until the client has moved past it.
+	Undecodable string `yaml:"undecodable" default:"envelope" enum:"envelope,skip,error"`
+	// InstanceTimeout is how long an instance lives without a call.
+	InstanceTimeout time.Duration `yaml:"instance_timeout" default:"5m" min:"100ms" max:"24h"`
+	// MaxInstances is how many instances the gateway holds. Beyond it: 429.
+	MaxInstances int `yaml:"max_instances" default:"2000" min:"1" max:"100000"`
+	// MaxInstancesPerGroup is how many of them one group may have. Beyond it: 429.
+	MaxInstancesPerGroup int `yaml:"max_instances_per_group" default:"500" min:"1" max:"100000"`
+	// MaxInstancesPerOwner is how many of them one caller may have. Beyond it: 429.
+	MaxInstancesPerOwner int `yaml:"max_instances_per_owner" default:"1500" min:"1" max:"100000"`
+	// HeartbeatInterval is how often a member of a group tells its coordinator that it is there. It is also how soon it learns of a
+	// rebalance.
+	HeartbeatInterval time.Duration `yaml:"heartbeat_interval" default:"500ms" min:"50ms" max:"1m"`
+	// SessionTimeout is how long after its last heartbeat a member is given up by its coordinator. Brokers bound it
+	// (group.min.session.timeout.ms, group.max.session.timeout.ms).
+	SessionTimeout time.Duration `yaml:"session_timeout" default:"10s" min:"1s" max:"30m"`
+	// RebalanceTimeout is how long the coordinator waits for a member in a rebalance.
+	RebalanceTimeout time.Duration `yaml:"rebalance_timeout" default:"10s" min:"1s" max:"30m"`
+	// PatternLength is the longest regular expression of a subscription, in bytes.
+	PatternLength int `yaml:"pattern_length" default:"256" min:"1" max:"10000"`
+	// PatternRefresh is how often subscriptions by pattern look for new topics.
+	PatternRefresh time.Duration `yaml:"pattern_refresh" default:"5s" min:"100ms" max:"1h"`
+}
+
+// Peers are the gateways that serve consumer instances together: a call that reaches one of them is passed on to the one that holds
+// the instance. All of them have the same nodes and secret.
+type Peers struct {
+	// NodeID is this gateway's id among the nodes. Empty: it is alone.
+	NodeID string `yaml:"node_id"`
+	// Address is the host:port of the internal listener, which only peers may reach.
+	Address string `yaml:"address"`
+	// TLS turns HTTPS on for the internal listener when a certificate is given.
+	TLS ServerTLS `yaml:"tls"`
+	// CAFile is a PEM file of authorities to trust when peers are reached by https. Empty: the system's.
+	CAFile string `yaml:"ca_file"`
+	// Secret signs what peers tell each other, and the node hints in instance names and base URIs. At least 32 bytes.
+	Secret Secret `yaml:"secret"`
+	// PreviousSecret is still accepted, so that the secret can be changed on one node after the other.
+	PreviousSecret Secret `yaml:"previous_secret"`
+	// Nodes are all gateways, this one included: for each node id the URL at which its internal listener is reached, such as
+	// http://10.0.0.7:8084.
+	Nodes map[string]string `yaml:"nodes"`
 }
 
 // Stream bounds a v3 record stream.

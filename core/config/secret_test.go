@@ -132,6 +132,8 @@ func TestProblemsNeverShowSecrets(t *testing.T) {
 	fields := map[string]string{
 		"clusters[].sasl.password":            "clusters:\n  - name: main\n    bootstrap_servers: [\"a:1\"]\n    sasl:\n      mechanism: PLAIN\n      username: u\n      password: %s\n",
 		"clusters[].sasl.oauth.client_secret": "clusters:\n  - name: main\n    bootstrap_servers: [\"a:1\"]\n    sasl:\n      mechanism: OAUTHBEARER\n      oauth:\n        client_id: u\n        client_secret: %s\n",
+		"peers.secret":                        "peers:\n  node_id: a\n  secret: %s\n",
+		"peers.previous_secret":               "peers:\n  node_id: a\n  previous_secret: %s\n",
 	}
 	if got := secretFields(reflect.TypeFor[config.Config](), ""); len(got) != len(fields) {
 		t.Errorf("the structs have the secrets %v; this test knows %d of them", got, len(fields))

@@ -59,6 +59,16 @@ const (
 	KafkaFailed        // any other failure of Kafka
 	ProduceTimeout     // no answer within the record's deadline; the outcome is unknown
 
+	// Consumer instances.
+	InstanceNotFound      // no such instance: never made, deleted, expired, or another caller's
+	InstanceExists        // its name is taken
+	IllegalState          // what was asked does not fit how the instance subscribes, or what it holds now
+	FormatMismatch        // a read in another format than the instance's
+	Undecodable           // a record that is not in the format in which it is read
+	InvalidConsumerConfig // a property of a new instance that Kafka's client would refuse
+	ConsumerConfigRange   // a property of a new instance that is out of its range
+	TooManyInstances      // a cap on instances is reached
+
 	codes // how many there are
 )
 
@@ -74,7 +84,10 @@ var names = [codes]string{
 	ClusterNotFound: "cluster_not_found", TopicNotFound: "topic_not_found", UnknownTopic: "unknown_topic",
 	PartitionNotFound: "partition_not_found", KafkaRejected: "kafka_rejected", KafkaThrottled: "kafka_throttled",
 	BrokerNotAvailable: "broker_not_available", KafkaRetriable: "kafka_retriable", KafkaFailed: "kafka_failed",
-	ProduceTimeout: "produce_timeout",
+	ProduceTimeout:   "produce_timeout",
+	InstanceNotFound: "instance_not_found", InstanceExists: "instance_exists", IllegalState: "illegal_state",
+	FormatMismatch: "format_mismatch", Undecodable: "undecodable", InvalidConsumerConfig: "invalid_consumer_config",
+	ConsumerConfigRange: "consumer_config_range", TooManyInstances: "too_many_instances",
 }
 
 // String gives the code's name in logs and metrics.
@@ -98,7 +111,7 @@ func Codes() []Code {
 // that is a record's Outcome.
 func (c Code) Retriable() bool {
 	switch c {
-	case RequestTimeout, RateLimited, Overloaded, Unavailable, KafkaThrottled, BrokerNotAvailable, KafkaRetriable, ProduceTimeout:
+	case RequestTimeout, RateLimited, Overloaded, Unavailable, KafkaThrottled, BrokerNotAvailable, KafkaRetriable, ProduceTimeout, TooManyInstances:
 		return true
 	default:
 		return false

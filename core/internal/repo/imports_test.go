@@ -21,14 +21,15 @@ var layers = map[string]int{
 	"core/internal/child":  0,
 	"core/internal/format": 1, "core/internal/telemetry": 1,
 	"core/internal/kafka": 2, "core/internal/kafka/producer": 3, "core/internal/kafka/admin": 3,
-	"core/internal/rest": 4, "core/internal/rest/v2": 5, "core/internal/rest/v3": 5,
-	"core":        6,
+	"core/internal/kafka/reader": 3, "core/internal/kafka/consumer": 4,
+	"core/internal/rest": 5, "core/internal/rest/v1": 7, "core/internal/rest/v2": 6, "core/internal/rest/v3": 6, "core/internal/rest/peer": 6,
+	"core":        8,
 	"conformance": 1, "conformance/kafkaenv": 2,
 	"core/internal/embedded": 1, "core/internal/apachekafka": 1, "core/internal/history": 1,
-	"core/coretest":                 7,
+	"core/coretest":                 9,
 	"core/config/internal/generate": 1,
-	"core/cmd/weir":                 8, "core/cmd/weir-bench": 8, "core/cmd/weir-kafka": 8,
-	"core/internal/acceptance": 9, "core/internal/repo": 9,
+	"core/cmd/weir":                 10, "core/cmd/weir-bench": 10, "core/cmd/weir-kafka": 10,
+	"core/internal/acceptance": 11, "core/internal/repo": 11,
 }
 
 // homes are libraries that live in one place, so that exchanging or distrusting one is one package's matter. Tests may use

@@ -55,6 +55,15 @@ var wires = map[fault.Code]Wire{
 	fault.KafkaRetriable:       {500, 50003, "Retriable failure of Kafka"},
 	fault.KafkaFailed:          {500, 50002, "Failure of Kafka"},
 	fault.ProduceTimeout:       {500, 50003, "No answer of Kafka in time"},
+
+	fault.InstanceNotFound:      {404, 40403, "Consumer instance not found"},
+	fault.InstanceExists:        {409, 40902, "Consumer instance exists"},
+	fault.IllegalState:          {409, 40903, "Illegal state"},
+	fault.FormatMismatch:        {406, 40601, "Format mismatch"},
+	fault.Undecodable:           {408, 40801, "Undecodable record"},
+	fault.InvalidConsumerConfig: {422, 42204, "Invalid consumer configuration"},
+	fault.ConsumerConfigRange:   {422, 40001, "Invalid consumer configuration"},
+	fault.TooManyInstances:      {429, 429, "Too many consumer instances"},
 }
 
 // WireOf gives a fault's wire form.
