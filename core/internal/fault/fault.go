@@ -68,6 +68,7 @@ const (
 	InvalidConsumerConfig // a property of a new instance that Kafka's client would refuse
 	ConsumerConfigRange   // a property of a new instance that is out of its range
 	TooManyInstances      // a cap on instances is reached
+	OffsetOutOfRange      // an offset that the partition's log does not have
 
 	codes // how many there are
 )
@@ -87,7 +88,7 @@ var names = [codes]string{
 	ProduceTimeout:   "produce_timeout",
 	InstanceNotFound: "instance_not_found", InstanceExists: "instance_exists", IllegalState: "illegal_state",
 	FormatMismatch: "format_mismatch", Undecodable: "undecodable", InvalidConsumerConfig: "invalid_consumer_config",
-	ConsumerConfigRange: "consumer_config_range", TooManyInstances: "too_many_instances",
+	ConsumerConfigRange: "consumer_config_range", TooManyInstances: "too_many_instances", OffsetOutOfRange: "offset_out_of_range",
 }
 
 // String gives the code's name in logs and metrics.

@@ -64,6 +64,7 @@ var wires = map[fault.Code]Wire{
 	fault.InvalidConsumerConfig: {422, 42204, "Invalid consumer configuration"},
 	fault.ConsumerConfigRange:   {422, 40001, "Invalid consumer configuration"},
 	fault.TooManyInstances:      {429, 429, "Too many consumer instances"},
+	fault.OffsetOutOfRange:      {416, 416, "Offset out of range"},
 }
 
 // WireOf gives a fault's wire form.

@@ -49,15 +49,13 @@ type Result struct {
 	// LogStart is the first offset that the log still has, HighWatermark the end of what is replicated, End the end of what this reader
 	// may see (the last stable offset for committed reads). -1: the broker did not say.
 	LogStart, HighWatermark, Readable int64
-	// Err is why this partition gave nothing, a *fault.Error; OutOfRange recognises the offset that is not in the log.
+	// Err is why this partition gave nothing, a *fault.Error: OffsetOutOfRange for an offset before the beginning or beyond the end of the
+	// log (with LogStart and Readable set), UnknownTopic, PartitionNotFound, PermissionDenied, and what Kafka answers.
 	Err error
 }
 
 // AtEnd reports whether everything that may be read now has been given.
 func (r *Result) AtEnd() bool { return r.Err == nil && r.End >= r.Readable }
-
-// OutOfRange reports whether an error says that an offset is before the beginning or beyond the end of the log.
-func OutOfRange(err error) bool { return false }
 
 // Fetch reads partitions from the given offsets. It answers as soon as one broker has MinBytes, or with nothing when Wait is over;
 // results are in the order of positions, one for each. Leaders that moved are found again, within the call. What is given is held
