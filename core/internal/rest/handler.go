@@ -127,7 +127,7 @@ func (e *endpoint) add(route *Route, access access, metrics *telemetry.Metrics) 
 	methods := []string{http.MethodOptions}
 	for method := range e.routes {
 		methods = append(methods, method)
-		if method == http.MethodGet {
+		if method == http.MethodGet && !e.routes[method].Waits {
 			methods = append(methods, http.MethodHead)
 		}
 	}
@@ -235,6 +235,9 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		method = http.MethodGet
 	}
 	route := e.routes[method]
+	if route != nil && route.Waits && r.Method == http.MethodHead {
+		route = nil
+	}
 	if route == nil {
 		switch {
 		case len(e.routes) == 0 && len(e.blocked) == 0, e.blocked[method] && method == http.MethodGet:
@@ -268,13 +271,8 @@ func (h *Handler) run(x *exchange, route *served) error {
 		return fault.New(fault.UnsupportedMediaType, "HTTP 415 Unsupported Media Type")
 	}
 	if route.Identify != nil {
-		x.id = route.Identify(r.ContentType)
-		if x.counted = route.metrics[x.id]; x.counted == nil {
-			return fault.Newf(fault.Internal, "operation %s is not in the table", x.id)
-		}
-		if !route.access.offers(x.id) {
-			x.Header().Set("Allow", "OPTIONS")
-			return fault.New(fault.MethodNotAllowed, "HTTP 405 Method Not Allowed")
+		if err := x.identify(route, route.Identify(r.ContentType)); err != nil {
+			return err
 		}
 	}
 	if encoding := r.Header["Content-Encoding"]; len(encoding) > 0 && len(route.Consumes) > 0 && !strings.EqualFold(encoding[0], "identity") {
@@ -284,6 +282,11 @@ func (h *Handler) run(x *exchange, route *served) error {
 		return fault.New(fault.NotAcceptable, "HTTP 406 Not Acceptable")
 	}
 	x.answer = r.Answer
+	if route.IdentifyAnswer != nil {
+		if err := x.identify(route, route.IdentifyAnswer(r.Answer)); err != nil {
+			return err
+		}
+	}
 	if len(r.Header["Prefer"]) > 0 {
 		r.Prefer = parsePreferences(r.Request)
 	}
@@ -291,6 +294,9 @@ func (h *Handler) run(x *exchange, route *served) error {
 	ctx := r.Context()
 	if !route.Stream {
 		r.deadline = x.started.Add(h.settings.Limits.RequestTimeout)
+		if route.Waits {
+			r.deadline = r.deadline.Add(h.settings.Consume.MaxRequestTimeout)
+		}
 		if len(route.Consumes) > 0 {
 			r.boundBody(h.settings.Limits.BodyTimeout)
 		} else {
@@ -310,6 +316,22 @@ func (h *Handler) run(x *exchange, route *served) error {
 		return err
 	}
 	return serve(ctx, x, grant)
+}
+
+// identify settles which of a route's variants the request is, and refuses one that is not offered.
+func (x *exchange) identify(route *served, id string) error {
+	x.id = id
+	if x.counted = route.metrics[id]; x.counted == nil {
+		return fault.Newf(fault.Internal, "operation %s is not in the table", id)
+	}
+	if route.access.offers(id) {
+		return nil
+	}
+	if route.Method == http.MethodGet {
+		return notFound()
+	}
+	x.Header().Set("Allow", "OPTIONS")
+	return fault.New(fault.MethodNotAllowed, "HTTP 405 Method Not Allowed")
 }
 
 // decide is where policy and quota say whether the operation may run. Everyone may do everything until they are there.

@@ -40,6 +40,8 @@ type Route struct {
 	ID       string
 	Variants []string
 	Identify func(ContentType) string
+	// IdentifyAnswer is Identify for routes whose variants are told apart by the answer's type (v2's reading of records).
+	IdentifyAnswer func(MediaType) string
 	Method   string
 	// Pattern is an http.ServeMux path pattern without a method.
 	Pattern string
@@ -53,6 +55,9 @@ type Route struct {
 	Produces []MediaType
 	// Stream routes are not bounded in time or in bytes by the chain; they bound themselves.
 	Stream bool
+	// Waits routes may wait for records: consume.max_request_timeout comes on top of the chain's bound in time. HEAD is not served on
+	// them, since a read moves positions.
+	Waits bool
 	Bind   func(*Request) (Operation, Serve, error)
 }
 

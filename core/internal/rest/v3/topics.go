@@ -2,18 +2,14 @@ package v3
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/go-json-experiment/json"
-
 	"github.com/weir-gateway/weir/core/internal/fault"
 	"github.com/weir-gateway/weir/core/internal/kafka"
 	"github.com/weir-gateway/weir/core/internal/kafka/admin"
-	"github.com/weir-gateway/weir/core/internal/rawjson"
 	"github.com/weir-gateway/weir/core/internal/rest"
 )
 
@@ -132,19 +128,12 @@ func bindCreateTopic(r *rest.Request) (rest.Operation, rest.Serve, error) {
 
 func readNewTopic(r *rest.Request) (admin.NewTopic, error) {
 	var none admin.NewTopic
-	text, err := r.Body()
-	if err != nil {
-		return none, err
-	}
-	if len(rawjson.Trim(text)) == 0 || rawjson.IsNull(rawjson.Trim(text)) {
-		return none, fault.New(fault.InvalidPayload, "Payload error. Request body is empty. Data is required.")
-	}
-	if err := rawjson.Check(text, r.JSONLimits()); err != nil {
-		return none, rest.Malformed(err)
-	}
 	var body createTopicBody
-	if err := json.Unmarshal(text, &body, json.RejectUnknownMembers(true)); err != nil {
-		return none, mismatch(err)
+	switch empty, err := r.Decode(&body); {
+	case err != nil:
+		return none, err
+	case empty:
+		return none, fault.New(fault.InvalidPayload, "Payload error. Request body is empty. Data is required.")
 	}
 	switch {
 	case body.TopicName == nil:
@@ -170,20 +159,4 @@ func readNewTopic(r *rest.Request) (admin.NewTopic, error) {
 		topic.ReplicasAssignments[int32(partition)] = slices.Clone(brokers)
 	}
 	return topic, nil
-}
-
-// mismatch words an error of decoding checked JSON: an unknown field, or a value of the wrong type.
-func mismatch(err error) error {
-	var semantic *json.SemanticError
-	if errors.As(err, &semantic) {
-		field := strings.ReplaceAll(strings.TrimPrefix(string(semantic.JSONPointer), "/"), "/", ".")
-		if errors.Is(err, json.ErrUnknownName) {
-			return fault.Newf(fault.Unprocessable, "Unrecognized field: %s", field)
-		}
-		if field == "" {
-			return fault.New(fault.MalformedJSON, "The request body must be a JSON object.")
-		}
-		return fault.Wrap(fault.MalformedJSON, err, "The field "+field+" has the wrong type.")
-	}
-	return fault.Wrap(fault.MalformedJSON, err, "The request body is malformed: a field is there twice.")
 }
