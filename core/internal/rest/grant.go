@@ -9,6 +9,7 @@ import (
 	"github.com/weir-gateway/weir/core/internal/fault"
 	"github.com/weir-gateway/weir/core/internal/kafka"
 	"github.com/weir-gateway/weir/core/internal/kafka/admin"
+	"github.com/weir-gateway/weir/core/internal/kafka/consumer"
 	"github.com/weir-gateway/weir/core/internal/record"
 )
 
@@ -21,7 +22,9 @@ type Cluster struct {
 	// Ready is nil, or why the cluster cannot be used now.
 	Ready func() error
 	Admin
-	producer Producer
+	producer  Producer
+	reader    Reader
+	consumers *consumer.Consumers
 }
 
 // NewCluster puts a cluster together.

@@ -409,7 +409,7 @@ func (h *Handler) logAccess(x *exchange, duration time.Duration) {
 		Duration: duration, Remote: r.RemoteAddr, Principal: r.Principal.ID}
 	line.Failed = x.tally.records[record.NotPersisted].Load() + x.tally.unread.Load()
 	line.Unknown = x.tally.records[record.Unknown].Load()
-	line.Records = x.tally.records[record.Persisted].Load() + line.Failed + line.Unknown
+	line.Records = x.tally.records[record.Persisted].Load() + line.Failed + line.Unknown + x.tally.given.Load()
 	if f := x.failure; f != nil {
 		line.Error = f.Code.String()
 		if x.status >= http.StatusInternalServerError { // the texts of a client's own faults quote what it sent

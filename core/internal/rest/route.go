@@ -42,7 +42,7 @@ type Route struct {
 	Identify func(ContentType) string
 	// IdentifyAnswer is Identify for routes whose variants are told apart by the answer's type (v2's reading of records).
 	IdentifyAnswer func(MediaType) string
-	Method   string
+	Method         string
 	// Pattern is an http.ServeMux path pattern without a method.
 	Pattern string
 	// Aliases are further patterns under which the same route is served.
@@ -58,7 +58,7 @@ type Route struct {
 	// Waits routes may wait for records: consume.max_request_timeout comes on top of the chain's bound in time. HEAD is not served on
 	// them, since a read moves positions.
 	Waits bool
-	Bind   func(*Request) (Operation, Serve, error)
+	Bind  func(*Request) (Operation, Serve, error)
 }
 
 // Operations gives every operation id that the route serves.

@@ -44,6 +44,7 @@ type tally struct {
 	metrics *telemetry.Metrics
 	records [record.Outcomes]atomic.Int64
 	unread  atomic.Int64 // could not even be read
+	given   atomic.Int64 // were read by the client
 }
 
 // settle says what became of an admitted record and how many bytes it was. It is called exactly once for each, from any
@@ -55,3 +56,9 @@ func (t *tally) settle(outcome record.Outcome, bytes int) {
 
 // refused counts a record that could not be read.
 func (t *tally) refused() { t.unread.Add(1) }
+
+// read counts records that were given to the client.
+func (t *tally) read(records, bytes int) {
+	t.given.Add(int64(records))
+	t.metrics.RecordsRead(records, bytes)
+}

@@ -25,6 +25,8 @@ type Metrics struct {
 	durations   *prometheus.HistogramVec
 	records     [record.Outcomes]atomic.Int64
 	recordBytes [record.Outcomes]atomic.Int64
+	read        atomic.Int64
+	readBytes   atomic.Int64
 	refusals    *prometheus.CounterVec
 	kafkaErrors *prometheus.CounterVec
 }
@@ -48,6 +50,11 @@ func NewMetrics() *Metrics {
 		ConstLabels: prometheus.Labels{"version": version, "revision": revision, "go": runtime.Version()}}, func() float64 { return 1 })
 	m.registry.MustRegister(m.requests, m.durations, m.refusals, m.kafkaErrors, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "weir_records_read_total", Help: "Records that clients were given."},
+			func() float64 { return float64(m.read.Load()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "weir_record_bytes_read_total", Help: "Bytes of keys and values of those records."},
+			func() float64 { return float64(m.readBytes.Load()) }))
 	for outcome := range record.Outcome(record.Outcomes) {
 		labels := prometheus.Labels{"outcome": outcome.String()}
 		m.registry.MustRegister(
@@ -104,6 +111,12 @@ func (o *Operation) Done(status int, duration time.Duration) {
 func (m *Metrics) Record(outcome record.Outcome, bytes int) {
 	m.records[outcome].Add(1)
 	m.recordBytes[outcome].Add(int64(bytes))
+}
+
+// RecordsRead counts records that a client was given, and the bytes of their keys and values.
+func (m *Metrics) RecordsRead(records, bytes int) {
+	m.read.Add(int64(records))
+	m.readBytes.Add(int64(bytes))
 }
 
 // Refused counts a request refused at a bound: "in_flight", "buffered_bytes", "body_bytes" and so on.

@@ -1,0 +1,78 @@
+package rest
+
+import (
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// pieceBytes is how much of a long answer is gathered before it is written.
+const pieceBytes = 32 << 10
+
+// keptBytes is the largest buffer that is kept for the next answer.
+const keptBytes = 4 * pieceBytes
+
+var pieces = sync.Pool{New: func() any { return new(make([]byte, 0, pieceBytes+pieceBytes/4)) }}
+
+// Pieces writes an answer that may be long, piece by piece, so that its text is never held as a whole. An answer that fits into one
+// piece has a Content-Length. A client that does not take a piece within limits.write_timeout ends the answer.
+//
+// Append to Bytes, then call Flow; End once, at the end.
+type Pieces struct {
+	Bytes []byte
+
+	w       http.ResponseWriter
+	r       *Request
+	control *http.ResponseController
+	pooled  *[]byte
+	begun   bool
+	err     error
+}
+
+// NewPieces begins an answer of status 200; nothing is written yet, so that headers can still be set.
+func NewPieces(w http.ResponseWriter, r *Request, as MediaType) *Pieces {
+	w.Header()["Content-Type"] = []string{string(as)}
+	pooled := pieces.Get().(*[]byte)
+	return &Pieces{Bytes: (*pooled)[:0], w: w, r: r, control: http.NewResponseController(w), pooled: pooled}
+}
+
+// Flow writes what there is when there is enough of it. An error means that nobody takes the answer any more.
+func (p *Pieces) Flow() error {
+	if len(p.Bytes) >= pieceBytes {
+		p.write()
+	}
+	return p.err
+}
+
+// End writes the rest. Its error is nil when the whole answer was handed to the connection of a client that was still there.
+func (p *Pieces) End() error {
+	if !p.begun {
+		p.w.Header()["Content-Length"] = []string{strconv.Itoa(len(p.Bytes))}
+	}
+	p.write()
+	if p.err == nil {
+		p.err = p.control.Flush()
+	}
+	if p.err == nil {
+		p.err = p.r.Context().Err()
+	}
+	if cap(p.Bytes) <= keptBytes {
+		*p.pooled = p.Bytes[:0]
+		pieces.Put(p.pooled)
+	}
+	p.Bytes = nil
+	return p.err
+}
+
+func (p *Pieces) write() {
+	if p.err != nil || p.begun && len(p.Bytes) == 0 {
+		return
+	}
+	if p.begun { // the header's own deadline is set with the header
+		p.control.SetWriteDeadline(time.Now().Add(p.r.Settings.Limits.WriteTimeout)) //nolint:errcheck // a writer without deadlines: the client's own pace
+	}
+	p.begun = true
+	_, p.err = p.w.Write(p.Bytes)
+	p.Bytes = p.Bytes[:0]
+}
