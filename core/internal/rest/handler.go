@@ -30,6 +30,7 @@ type Handler struct {
 	metrics  *telemetry.Metrics
 	mux      *http.ServeMux
 	links    links
+	peers    Peers
 	bodies   budget
 	inFlight atomic.Int64
 	draining context.Context
@@ -43,11 +44,12 @@ type Dependencies struct {
 	Routes   []*Route
 	Logger   *slog.Logger
 	Metrics  *telemetry.Metrics
+	Peers    Peers // nil: the gateway is alone
 }
 
 // NewHandler builds the chain over the route table.
 func NewHandler(settings *config.Config, d Dependencies) *Handler {
-	h := &Handler{settings: settings, clusters: d.Clusters, logger: d.Logger, access: telemetry.NewAccessLog(d.Logger), metrics: d.Metrics, mux: http.NewServeMux(), links: newLinks(settings.API),
+	h := &Handler{settings: settings, clusters: d.Clusters, logger: d.Logger, access: telemetry.NewAccessLog(d.Logger), metrics: d.Metrics, mux: http.NewServeMux(), links: newLinks(settings.API), peers: d.Peers,
 		unrouted: d.Metrics.Operation("none")}
 	h.draining, h.drain = context.WithCancel(context.Background())
 	h.bodies.max = settings.Limits.BufferedBytes
@@ -147,13 +149,22 @@ type exchange struct {
 	failure *fault.Error
 }
 
-// ServeHTTP takes a request through the chain.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP takes a client's request through the chain.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.serve(w, r, nil) }
+
+// serve takes a request through the chain: a client's, or with a call one that a peer passed on.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, call *Call) {
 	x := &exchange{started: time.Now(), answer: ApplicationJSON, id: "none"}
 	x.ResponseWriter = w
 	x.answerWithin = h.settings.Limits.WriteTimeout
 	x.tally.metrics = h.metrics
-	x.request = Request{Request: r, ID: requestID(r), Principal: identity.Anonymous, Settings: h.settings, bodies: &h.bodies, draining: h.draining, metrics: h.metrics, control: http.NewResponseController(w)}
+	x.request = Request{Request: r, ID: requestID(r), Principal: identity.Anonymous, Settings: h.settings, bodies: &h.bodies, draining: h.draining, metrics: h.metrics, control: http.NewResponseController(w), passing: passing{peers: h.peers}}
+	if call != nil {
+		x.request.ID, x.request.Principal, x.request.BaseURL, x.request.from = call.RequestID, call.Principal, call.BaseURL, call.From
+		x.request.Request = r.WithContext(r.Context())
+		x.request.RemoteAddr = call.RemoteAddr
+		r = x.request.Request
+	}
 	w.Header()["Weir-Request-Id"] = []string{x.request.ID}
 	if h.draining.Err() != nil && r.ProtoMajor == 1 {
 		w.Header().Set("Connection", "close")
@@ -265,6 +276,23 @@ func (h *Handler) run(x *exchange, route *served) error {
 	if x.counted == nil { // a route with variants: until the variant is known, its first
 		x.counted = route.metrics[route.Variants[0]]
 	}
+	if r.from == "" {
+		r.BaseURL = h.links.base(r.Request)
+	}
+	if !route.Stream {
+		r.deadline = x.started.Add(h.settings.Limits.RequestTimeout)
+		if route.Waits {
+			r.deadline = r.deadline.Add(h.settings.Consume.MaxRequestTimeout)
+		}
+	}
+	var lost error // why the instance cannot be asked, said in a type that the client takes
+	if route.Instance {
+		passed, err := h.toOwner(x)
+		if passed {
+			return nil
+		}
+		lost = err
+	}
 	var ok bool
 	if r.ContentType, ok = contentType(r.Request, route.Consumes); !ok {
 		x.answer = errorTypeFromAccept(r.Request)
@@ -290,13 +318,11 @@ func (h *Handler) run(x *exchange, route *served) error {
 	if len(r.Header["Prefer"]) > 0 {
 		r.Prefer = parsePreferences(r.Request)
 	}
-	r.BaseURL = h.links.base(r.Request)
+	if lost != nil {
+		return lost
+	}
 	ctx := r.Context()
 	if !route.Stream {
-		r.deadline = x.started.Add(h.settings.Limits.RequestTimeout)
-		if route.Waits {
-			r.deadline = r.deadline.Add(h.settings.Consume.MaxRequestTimeout)
-		}
 		if len(route.Consumes) > 0 {
 			r.boundBody(h.settings.Limits.BodyTimeout)
 		} else {
@@ -308,6 +334,9 @@ func (h *Handler) run(x *exchange, route *served) error {
 	}
 	operation, serve, err := route.Bind(r)
 	if err != nil {
+		return err
+	}
+	if passed, err := h.toPlace(x); passed || err != nil {
 		return err
 	}
 	operation.ID, operation.Action = x.id, route.Action

@@ -33,7 +33,10 @@ type Request struct {
 	Settings *config.Config
 	// BaseURL is what links begin with, without a trailing slash.
 	BaseURL string
+	// Instance is the name of the consumer instance that an Instance route's path means: the segment without the hint that links carry.
+	Instance string
 
+	passing
 	control  *http.ResponseController
 	metrics  *telemetry.Metrics
 	deadline time.Time // of a request that is not a stream
@@ -41,6 +44,7 @@ type Request struct {
 	reserved int64
 	readBy   time.Time       // the connection's read deadline, where a body's reading has set one
 	complete bool            // the body was read to its end
+	blank    bool            // the body has nothing but white space
 	draining context.Context // ends when the gateway begins to shut down
 }
 
@@ -88,7 +92,7 @@ func (r *Request) Body() ([]byte, error) {
 	}
 	body, err := r.readAll(limit)
 	if err == nil {
-		r.complete = true
+		r.complete, r.bodyBytes = true, body
 		r.control.SetReadDeadline(time.Time{}) //nolint:errcheck // a connection that is gone fails the next read
 	}
 	return body, err

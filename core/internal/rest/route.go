@@ -58,7 +58,10 @@ type Route struct {
 	// Waits routes may wait for records: consume.max_request_timeout comes on top of the chain's bound in time. HEAD is not served on
 	// them, since a read moves positions.
 	Waits bool
-	Bind  func(*Request) (Operation, Serve, error)
+	// Instance routes are about a consumer instance: their pattern has {group} and {instance}. A request whose instance is on another node
+	// is passed on before anything else is looked at; policy and quota are asked where it is served.
+	Instance bool
+	Bind     func(*Request) (Operation, Serve, error)
 }
 
 // Operations gives every operation id that the route serves.
