@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/weir-gateway/weir/core/config"
 	"github.com/weir-gateway/weir/core/internal/kafka"
 	"github.com/weir-gateway/weir/core/internal/kafka/admin"
+	"github.com/weir-gateway/weir/core/internal/kafka/consumer"
 	"github.com/weir-gateway/weir/core/internal/kafka/producer"
+	"github.com/weir-gateway/weir/core/internal/kafka/reader"
 	"github.com/weir-gateway/weir/core/internal/rest"
 	"github.com/weir-gateway/weir/core/internal/rest/v2"
 	"github.com/weir-gateway/weir/core/internal/rest/v3"
@@ -21,6 +24,7 @@ import (
 // Core is one gateway. It is safe for concurrent use.
 type Core struct {
 	handler  *rest.Handler
+	logger   *slog.Logger
 	metrics  *telemetry.Metrics
 	clusters []*cluster
 	state    state
@@ -28,9 +32,11 @@ type Core struct {
 
 // cluster is one Kafka cluster's parts, in the order in which they were opened.
 type cluster struct {
-	name     string
-	client   *kafka.Client
-	producer *producer.Producer
+	name      string
+	client    *kafka.Client
+	producer  *producer.Producer
+	reader    *reader.Reader
+	consumers *consumer.Consumers
 }
 
 // New builds a gateway. It returns without waiting for any broker: Ready says when they have answered. settings must have
@@ -43,10 +49,10 @@ func New(ctx context.Context, settings config.Config, logger *slog.Logger) (*Cor
 	if err := CheckOperations(settings.API); err != nil {
 		return nil, err
 	}
-	c := &Core{metrics: telemetry.NewMetrics()}
+	c := &Core{metrics: telemetry.NewMetrics(), logger: logger}
 	served := make([]*rest.Cluster, 0, len(settings.Clusters))
 	for _, one := range settings.Clusters {
-		opened, err := c.open(ctx, one, settings.Produce, logger)
+		opened, err := c.open(ctx, one, &settings, logger)
 		if err != nil {
 			return nil, errors.Join(err, c.Close(ctx))
 		}
@@ -97,16 +103,18 @@ func Routes(offered config.API) []*rest.Route {
 	return routes
 }
 
-func (c *Core) open(ctx context.Context, settings config.Cluster, produce config.Produce, logger *slog.Logger) (*rest.Cluster, error) {
-	client, err := kafka.Open(ctx, settings, produce, logger)
+func (c *Core) open(ctx context.Context, settings config.Cluster, all *config.Config, logger *slog.Logger) (*rest.Cluster, error) {
+	client, err := kafka.Open(ctx, settings, all.Produce, logger)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", settings.Name, err)
 	}
 	part := &cluster{name: settings.Name, client: client}
 	c.clusters = append(c.clusters, part)
-	if part.producer, err = producer.New(client, produce, c.metrics); err != nil {
+	if part.producer, err = producer.New(client, all.Produce, c.metrics); err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", settings.Name, err)
 	}
+	part.reader = reader.New(client, all.Consume, c.metrics)
+	part.consumers = consumer.New(client, part.reader, all.Consume, c.metrics)
 	labels := map[string]string{"cluster": settings.Name}
 	c.metrics.Gauge("weir_producer_buffer_records", "Records handed to Kafka's client that have no answer yet.", labels, func() float64 {
 		records, _ := part.producer.Buffered()
@@ -122,7 +130,8 @@ func (c *Core) open(ctx context.Context, settings config.Cluster, produce config
 		}
 		return 1
 	})
-	return rest.NewCluster(settings.Name, client.ID, part.ready, admin.New(client).WithObserver(c.metrics), part.producer), nil
+	served := rest.NewCluster(settings.Name, client.ID, part.ready, admin.New(client).WithObserver(c.metrics), part.producer)
+	return served.WithReading(part.reader, part.consumers), nil
 }
 
 // ready is nil, or why the cluster cannot be used. A producer that has begun knows nothing of brokers that have gone since, and
@@ -140,9 +149,24 @@ func (c *Core) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.handler.Ser
 // Drain begins the end: the gateway reports itself not ready at once, and answers go on.
 func (c *Core) Drain() { c.state.drain() }
 
-// EndStreams ends what would last: streams stop reading and finish what they have read, and kept-alive connections close after
-// their next answer.
-func (c *Core) EndStreams() { c.handler.Drain() }
+// EndStreams ends what would last: streams stop reading and finish what they have read, reads that wait answer with what they have,
+// and kept-alive connections close after their next answer. Consumer groups are left at once, so that other members own the
+// partitions while this gateway is still finishing.
+func (c *Core) EndStreams() {
+	c.handler.Drain()
+	for _, part := range c.clusters {
+		go func() { // ends within leaveTime; Close waits for the same
+			ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
+			defer cancel()
+			if err := part.consumers.Close(ctx); err != nil {
+				c.logger.Warn("leaving consumer groups", "cluster", part.name, "error", err)
+			}
+		}()
+	}
+}
+
+// leaveTime is how long leaving all groups of a cluster may take.
+const leaveTime = 10 * time.Second
 
 // Wait waits until no request is being served, or until ctx ends. Call it when http.Server.Shutdown has returned, which does not
 // count the streams that are ending.
@@ -154,6 +178,12 @@ func (c *Core) Close(ctx context.Context) error {
 	c.state.drain()
 	var failed []error
 	for _, part := range c.clusters {
+		if part.consumers != nil {
+			if err := part.consumers.Close(ctx); err != nil {
+				failed = append(failed, fmt.Errorf("cluster %s: %w", part.name, err))
+			}
+			part.reader.Close()
+		}
 		if part.producer != nil {
 			if err := part.producer.Close(ctx); err != nil {
 				failed = append(failed, fmt.Errorf("cluster %s: %w", part.name, err))

@@ -17,6 +17,7 @@ func (r *Request) Decode(into any) (empty bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	r.blank = len(rawjson.Trim(text)) == 0
 	if trimmed := rawjson.Trim(text); len(trimmed) == 0 || string(trimmed) == "null" {
 		return true, nil
 	}
@@ -28,6 +29,9 @@ func (r *Request) Decode(into any) (empty bool, err error) {
 	}
 	return false, nil
 }
+
+// Empty reports, after Decode, whether there was no body at all, not even null.
+func (r *Request) Empty() bool { return r.blank }
 
 // mismatch words an error of decoding checked JSON: an unknown field, or a value of the wrong type.
 func mismatch(err error) error {

@@ -124,7 +124,7 @@ type PollOptions struct {
 	Ack *string
 	// Decodable, if not nil, is asked of every record before it is taken. At an error the answer ends before that record, or is the error if
 	// the record is the first; the position stays there until someone seeks.
-	Decodable func(topic string, r *record.Stored) error
+	Decodable func(topic string, partition int32, r *record.Stored) error
 	// Stop, if not nil, ends the wait early when it is closed: with what there is.
 	Stop <-chan struct{}
 }

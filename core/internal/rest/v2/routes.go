@@ -1,11 +1,12 @@
-// Package v2 is the data plane of the REST Proxy's v2 API: metadata and produce. Its answers are those that existing clients
-// parse – field for field, null for null – and what is better than that is offered through Prefer only.
+// Package v2 is the data plane of the REST Proxy's v2 API: metadata, produce and consumer instances. Its answers are those that
+// existing clients parse – field for field, null for null – and what is better than that has to be asked for.
 //
-// routes.go is the index: each route names the file's function that binds and serves it. produce.go is the hot path.
+// routes.go is the index: each route names the file's function that binds and serves it. produce.go and records.go are the hot paths.
 package v2
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/weir-gateway/weir/core/internal/rest"
@@ -27,7 +28,7 @@ func Routes() []*rest.Route {
 	describe := func(id, pattern string, bind func(*rest.Request) (rest.Operation, rest.Serve, error)) *rest.Route {
 		return &rest.Route{ID: id, Method: http.MethodGet, Pattern: pattern, API: api, Action: rest.Describe, Produces: v2JSON, Bind: bind}
 	}
-	return []*rest.Route{
+	routes := []*rest.Route{
 		describe("api.v2.root.get", "/{$}", bindRoot),
 		{ID: "api.v2.root.post", Method: http.MethodPost, Pattern: "/{$}", API: api, Action: rest.Describe, Consumes: v2JSON, Produces: v2JSON, Bind: bindRootPost},
 		describe("api.v2.brokers.list", "/brokers", bindBrokers),
@@ -38,7 +39,52 @@ func Routes() []*rest.Route {
 		describe("api.v2.partitions.get-offsets", "/topics/{topic}/partitions/{partition}/offsets", bindOffsets),
 		produceRoute("api.v2.produce-to-topic", "/topics/{topic}", bindProduceToTopic),
 		produceRoute("api.v2.produce-to-partition", "/topics/{topic}/partitions/{partition}", bindProduceToPartition),
+		readRoute("weir.v2.partitions", "read", "/topics/{topic}/partitions/{partition}/records", embedded[:2], bindReadPartition),
 	}
+	return append(routes, consumerRoutes()...)
+}
+
+// consumerRoutes are those about consumer instances. They take and give the embedded types too, for clients that send the type of
+// their records with everything.
+func consumerRoutes() []*rest.Route {
+	const group, instance = "/consumers/{group}", "/consumers/{group}/instances/{instance}"
+	types := append(slices.Clone(v2JSON), embedded...)
+	route := func(id, method, pattern string, action rest.Action, bind func(*rest.Request) (rest.Operation, rest.Serve, error)) *rest.Route {
+		r := &rest.Route{ID: "api.v2.consumers." + id, Method: method, Pattern: pattern, API: api, Action: action, Produces: types, Bind: bind}
+		if method == http.MethodPost || id == "get-committed-offsets" {
+			r.Consumes = types
+		}
+		return r
+	}
+	return []*rest.Route{
+		route("create", http.MethodPost, group, rest.Read, bindCreateInstance),
+		route("delete", http.MethodDelete, instance, rest.Read, bindDeleteInstance),
+		route("subscribe", http.MethodPost, instance+"/subscription", rest.Read, bindSubscribe),
+		route("get-subscription", http.MethodGet, instance+"/subscription", rest.Describe, bindGetSubscription),
+		route("unsubscribe", http.MethodDelete, instance+"/subscription", rest.Read, bindUnsubscribe),
+		route("assign", http.MethodPost, instance+"/assignments", rest.Read, bindAssign),
+		route("get-assignments", http.MethodGet, instance+"/assignments", rest.Describe, bindGetAssignments),
+		readRoute("api.v2.consumers", "consume", instance+"/records", append(slices.Clone(embedded), rest.KafkaV2JSON), bindConsume),
+		route("commit-offsets", http.MethodPost, instance+"/offsets", rest.Read, bindCommit),
+		route("get-committed-offsets", http.MethodGet, instance+"/offsets", rest.Describe, bindCommitted),
+		route("seek-to-offset", http.MethodPost, instance+"/positions", rest.Read, bindSeek),
+		route("seek-to-beginning", http.MethodPost, instance+"/positions/beginning", rest.Read, bindSeekToBeginning),
+		route("seek-to-end", http.MethodPost, instance+"/positions/end", rest.Read, bindSeekToEnd),
+	}
+}
+
+// readRoute has one operation for each format that it can answer in.
+func readRoute(family, verb, pattern string, types []rest.MediaType, bind func(*rest.Request) (rest.Operation, rest.Serve, error)) *rest.Route {
+	route := &rest.Route{ID: family + "." + verb, Method: http.MethodGet, Pattern: pattern, API: api, Action: rest.Read, Produces: types, Waits: true, Bind: bind}
+	ids := map[rest.MediaType]string{rest.KafkaV2JSON: family + "." + verb + "-binary"}
+	for _, mediaType := range types {
+		if mediaType != rest.KafkaV2JSON {
+			ids[mediaType] = family + "." + verb + "-" + formatName(mediaType)
+			route.Variants = append(route.Variants, ids[mediaType])
+		}
+	}
+	route.IdentifyAnswer = func(answer rest.MediaType) string { return ids[answer] }
+	return route
 }
 
 // produceRoute has one operation for each format, so that an operator can close, say, binary alone.

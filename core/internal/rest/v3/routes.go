@@ -1,5 +1,5 @@
-// Package v3 is the REST Proxy's v3 API: clusters, topics, and producing records one by one on a stream or a few at once in a
-// batch. Every route is served under /v3 and under /kafka/v3, because clients of Confluent's server and cloud expect the
+// Package v3 is the REST Proxy's v3 API: clusters, topics, producing records one by one on a stream or a few at once in a
+// batch, and reading a partition from an offset. Every route is served under /v3 and under /kafka/v3, because clients of Confluent's server and cloud expect the
 // second and clients of its standalone proxy the first.
 //
 // routes.go is the index; stream.go is the full-duplex record stream, record.go what a record looks like, envelope.go the
@@ -29,6 +29,8 @@ func Routes() []*rest.Route {
 	}
 	records := route("api.v3.produce.produce-to-topic", http.MethodPost, "/clusters/{cluster}/topics/{topic}/records", rest.Write, bindRecords)
 	records.Stream = true
+	read := route("weir.v3.partitions.read", http.MethodGet, "/clusters/{cluster}/topics/{topic}/partitions/{partition}/records", rest.Read, bindReadPartition)
+	read.Waits = true
 	return []*rest.Route{
 		route("api.v3.clusters.list", http.MethodGet, "/clusters", rest.Describe, bindListClusters),
 		route("api.v3.clusters.get", http.MethodGet, "/clusters/{cluster}", rest.Describe, bindGetCluster),
@@ -37,6 +39,7 @@ func Routes() []*rest.Route {
 		route("api.v3.topics.get", http.MethodGet, "/clusters/{cluster}/topics/{topic}", rest.Describe, bindGetTopic),
 		route("api.v3.topics.delete", http.MethodDelete, "/clusters/{cluster}/topics/{topic}", rest.Delete, bindDeleteTopic),
 		records,
+		read,
 		route("api.v3.batch-produce.produce-to-topic", http.MethodPost, "/clusters/{cluster}/topics/{topic}/records:batch", rest.Write, bindBatch),
 	}
 }
