@@ -14,6 +14,7 @@ type attempt struct {
 	c         *Case
 	vars      vars
 	exchanges []*exchange
+	undo      func()       // ends the faults that are in place now; may be called again, never nil while the case runs
 	own       *http.Client // a client of the attempt's own, so that a connection that a case spoils is nobody else's
 }
 
@@ -21,20 +22,38 @@ type attempt struct {
 func (a *attempt) do(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.c.timeout)
 	defer cancel()
+	a.vars.set("unique", fmt.Sprintf("%s%d", a.run.prefix, a.run.counter.Add(1)))
 	if err := a.makeTopics(ctx); err != nil {
 		return nil, err
 	}
-	undo, err := a.injectFaults(ctx)
-	defer undo()
-	if err != nil {
-		return nil, err
+	a.undo = func() {}
+	defer a.tidy(ctx) // when Kafka is itself again
+	defer func() { a.undo() }()
+	if a.c.faults != nil {
+		faults, err := decodeFaults(a.vars, a.c.faults)
+		if err != nil {
+			return nil, err
+		}
+		if err := a.inject(ctx, faults); err != nil {
+			return nil, err
+		}
 	}
 	for i, text := range a.c.steps {
 		s, err := decodeStep(a.vars, text)
 		if err != nil {
 			return nil, fmt.Errorf("step %d: %w", i+1, err)
 		}
-		problems := eventually(ctx, time.Duration(s.Within), func(ctx context.Context) []string { return a.step(ctx, s) })
+		if s.Faults != nil {
+			if err := a.inject(ctx, *s.Faults); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		within := time.Duration(s.Within)
+		if s.Gather != nil {
+			within = 0 // it repeats the request itself
+		}
+		problems := eventually(ctx, within, func(ctx context.Context) []string { return a.step(ctx, s) })
 		if len(problems) > 0 {
 			if len(a.c.steps) > 1 {
 				problems[0] = fmt.Sprintf("step %d: %s", i+1, problems[0])
@@ -42,7 +61,7 @@ func (a *attempt) do(ctx context.Context) ([]string, error) {
 			return problems, nil
 		}
 	}
-	undo()
+	a.undo()
 	if a.c.kafkaHas == nil {
 		return nil, nil
 	}
@@ -59,6 +78,12 @@ func (a *attempt) step(ctx context.Context, s *step) []string {
 		return a.stream(ctx, s)
 	case s.Raw != nil:
 		return a.raw(ctx, s)
+	case s.Kafka != nil:
+		return a.kafka(ctx, s.Kafka)
+	case s.Pause > 0:
+		return pause(ctx, time.Duration(s.Pause))
+	case s.Gather != nil:
+		return a.gather(ctx, s)
 	default:
 		return a.send(ctx, s)
 	}
@@ -103,30 +128,59 @@ func (a *attempt) makeTopic(ctx context.Context, name string, spec *topicSpec) e
 	return nil
 }
 
-// injectFaults puts the case's faults in place. The undo that it returns may be called more than once, and is never nil.
-func (a *attempt) injectFaults(ctx context.Context) (undo func(), err error) {
+// inject puts faults in place of those that are there.
+func (a *attempt) inject(ctx context.Context, faults []Fault) error {
+	a.undo()
 	var undos []func()
-	undo = func() {
-		for _, u := range undos {
-			u()
+	a.undo = func() {
+		for _, undo := range undos {
+			undo()
 		}
 		undos = nil
 	}
-	if a.c.faults == nil {
-		return undo, nil
-	}
-	faults, err := decodeFaults(a.vars, a.c.faults)
-	if err != nil {
-		return undo, err
-	}
 	for _, fault := range faults {
-		u, err := a.run.env.Inject(ctx, fault)
+		undo, err := a.run.env.Inject(ctx, fault)
 		if err != nil {
-			return undo, fmt.Errorf("inject %s: %w", fault.API, err)
+			return fmt.Errorf("inject %+v: %w", fault, err)
 		}
-		undos = append(undos, u)
+		undos = append(undos, undo)
 	}
-	return undo, nil
+	return nil
+}
+
+// tidy makes the requests of after, also when the case has failed or its time is over. What they answer is not looked at: what
+// they remove may be gone, and what they cannot remove the target gives up by itself.
+func (a *attempt) tidy(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyTimeout)
+	defer cancel()
+	for _, text := range a.c.after {
+		r, err := decodeRequest(a.vars, text)
+		if err != nil || r == nil {
+			continue
+		}
+		made, err := a.newRequest(ctx, r, http.NoBody, 0)
+		if err != nil {
+			continue
+		}
+		if response, err := a.client().Do(made); err == nil {
+			response.Body.Close()
+		}
+	}
+}
+
+// tidyTimeout bounds all requests of after.
+const tidyTimeout = 5 * time.Second
+
+// pause waits, unless the context ends before.
+func pause(ctx context.Context, d time.Duration) []string {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return []string{ctx.Err().Error()}
+	}
 }
 
 // client gives the client for the case's version of HTTP.

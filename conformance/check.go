@@ -12,7 +12,7 @@ import (
 
 // builtins are the names that a run gives a value to.
 func builtins() []string {
-	names := []string{"cluster", "c", "host", "base", "run"}
+	names := []string{"cluster", "c", "host", "base", "run", "unique"}
 	for limit := range DefaultLimits() {
 		names = append(names, "limits."+limit)
 	}
@@ -52,8 +52,14 @@ func checkCase(c *Case, profiles []Profile, raw *bool) error {
 			return fmt.Errorf("step %d: %w", i+1, err)
 		}
 		*raw = *raw || s.Raw != nil
+		c.stepFaults = c.stepFaults || s.Faults != nil
 		for name := range s.Capture {
 			samples.set(name, "1")
+		}
+	}
+	for _, text := range c.after {
+		if _, err := decodeRequest(samples, text); err != nil {
+			return fmt.Errorf("after: %w", err)
 		}
 	}
 	if c.faults != nil {
@@ -83,8 +89,27 @@ func decodeStep(values vars, text json.RawMessage) (*step, error) {
 		return nil, err
 	}
 	var s step
-	err = decodeStrict(expanded, &s)
-	return &s, err
+	if err := decodeStrict(expanded, &s); err != nil {
+		return nil, err
+	}
+	if s.Gather != nil {
+		s.Gather.step = text
+	}
+	return &s, nil
+}
+
+// decodeRequest reads a request of after. It is nil when it names what the case did not come to capture.
+func decodeRequest(values vars, text json.RawMessage) (*request, error) {
+	expanded, err := values.expand(text, true)
+	if err != nil {
+		return nil, err
+	}
+	if anyReference.Match(expanded) {
+		return nil, nil
+	}
+	var r request
+	err = decodeStrict(expanded, &r)
+	return &r, err
 }
 
 func decodeFaults(values vars, text json.RawMessage) ([]Fault, error) {
@@ -128,14 +153,36 @@ func (s *step) check(c *Case) error {
 	switch {
 	case s.Send != nil && s.Want != nil:
 		wants = append(wants, s.Want)
+		if s.Gather != nil {
+			if err := s.Gather.check(s); err != nil {
+				return fmt.Errorf("gather: %w", err)
+			}
+		}
+	case s.Kafka != nil:
+		c.need(Kafka)
+		return s.Kafka.check()
+	case s.Faults != nil:
+		c.need(Faults)
+		return nil
+	case s.Pause > 0:
+		return nil
 	case s.Stream != nil:
-		c.need(Duplex)
+		bodyless := s.Stream.bodyless()
+		if !bodyless {
+			c.need(Duplex)
+		}
 		expects := false
 		for _, item := range s.Script {
+			if bodyless && (item.Write != nil || item.Close) {
+				return errors.New("a GET has no body to write or close")
+			}
 			expects = expects || item.Head != nil || item.Receipt != nil || item.End != nil || item.Meanwhile != nil
 			if item.Meanwhile != nil {
 				if err := item.Meanwhile.check(c); err != nil {
 					return fmt.Errorf("meanwhile: %w", err)
+				}
+				if item.Meanwhile.Gather != nil || item.Meanwhile.Faults != nil {
+					return errors.New("meanwhile: gather and faults are for steps of a case")
 				}
 			}
 			if item.Head != nil {
@@ -157,7 +204,7 @@ func (s *step) check(c *Case) error {
 			wants = append(wants, &s.Responses[i])
 		}
 	default:
-		return errors.New("a step has send and want, stream and script, or raw and responses")
+		return errors.New("a step has send and want, stream and script, raw and responses, or one of kafka, faults and pause")
 	}
 	for _, a := range s.Also {
 		if a.Want == nil && len(a.Responses) == 0 && !a.Closed {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // maxResponse bounds what is read of one response.
@@ -110,6 +111,7 @@ func (a *attempt) send(ctx context.Context, s *step) []string {
 	}
 	e := &exchange{request: made, sent: sent}
 	a.exchanges = append(a.exchanges, e)
+	began := time.Now()
 	response, err := a.client().Do(made)
 	if err != nil {
 		e.note = err.Error()
@@ -125,7 +127,8 @@ func (a *attempt) send(ctx context.Context, s *step) []string {
 	if a.run.options.Observe != nil {
 		a.run.options.Observe(response, e.received)
 	}
-	problems := a.wanted(s).problems(response, e.received)
+	want := a.wanted(s)
+	problems := append(want.problems(response, e.received), want.Took.problems(time.Since(began))...)
 	for _, other := range s.Also {
 		if other.Want != nil && len(problems) > 0 && len(other.Want.problems(response, e.received)) == 0 {
 			problems = nil
@@ -133,7 +136,7 @@ func (a *attempt) send(ctx context.Context, s *step) []string {
 	}
 	problems = append(problems, invariants(a.run.target.Features, response, e.received)...)
 	if len(problems) == 0 {
-		problems = a.capture(s.Capture, response, e.received)
+		problems = a.capture(s.Capture, response, e.received, s.Gather != nil)
 	}
 	return problems
 }
@@ -148,10 +151,14 @@ func (a *attempt) wanted(s *step) *expectation {
 	return s.Want
 }
 
-// capture takes values out of an answer for the steps that follow.
-func (a *attempt) capture(names map[string]string, response *http.Response, body []byte) []string {
+// capture takes values out of an answer for the steps that follow. When keep is set a header that the answer does not have leaves
+// the value as it is.
+func (a *attempt) capture(names map[string]string, response *http.Response, body []byte, keep bool) []string {
 	for name, place := range names {
 		if header, ok := strings.CutPrefix(place, "header:"); ok {
+			if response.Header.Get(header) == "" && keep && a.vars[name] != nil {
+				continue
+			}
 			if response.Header.Get(header) == "" {
 				return []string{fmt.Sprintf("capture %s: no header %s", name, header)}
 			}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // problems holds a response with its whole body against the expectation and says what differs.
@@ -35,6 +36,20 @@ func (want *expectation) problems(response *http.Response, body []byte) []string
 		all = append(all, fmt.Sprintf("body: want a match of %s, got %q", want.Matches, trim(string(body), 300)))
 	}
 	return all
+}
+
+// problems says whether something took less or more time than it may.
+func (s *span) problems(took time.Duration) []string {
+	switch {
+	case s == nil:
+		return nil
+	case took < time.Duration(s.Least):
+		return []string{fmt.Sprintf("took %s, want at least %s", took.Round(time.Millisecond), time.Duration(s.Least))}
+	case s.Most > 0 && took > time.Duration(s.Most):
+		return []string{fmt.Sprintf("took %s, want at most %s", took.Round(time.Millisecond), time.Duration(s.Most))}
+	default:
+		return nil
+	}
 }
 
 // headProblems holds what is known before the body against the expectation.

@@ -120,6 +120,11 @@ func (l *loader) file(path string, text []byte) {
 		}
 	}
 	for _, c := range tree.field("cases").values {
+		for _, key := range []string{"before", "after"} {
+			if c.field(key) == nil && tree.field(key) != nil {
+				c.keys, c.values = append(c.keys, key), append(c.values, tree.field(key))
+			}
+		}
 		l.variantsOf(path, &suite, let, outer, c)
 	}
 }
@@ -365,5 +370,6 @@ func assemble(suite *suiteText, read *caseText) (*Case, error) {
 	} else if len(stepDifferences) > 0 {
 		return nil, errors.New("on: of a case with steps can only skip it; put the expectation at its step")
 	}
+	c.steps, c.after = slices.Concat(read.Before, c.steps), read.After
 	return c, nil
 }

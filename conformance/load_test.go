@@ -31,7 +31,14 @@ func TestLoaderRefuses(t *testing.T) {
 		"an unknown reference":        {map[string]string{"a.yaml": "suite: s\ncases:\n- {name: x, send: {method: GET, path: '/${nope}'}, want: {status: 200}}\n"}, "${nope} is not known here"},
 		"a matcher that is none":      {map[string]string{"a.yaml": "suite: s\ncases:\n- {name: x, send: {method: GET, path: /}, want: {status: 200, json: {a: <integer>}}}\n"}, "<integer> is no matcher"},
 		"a bad regexp":                {map[string]string{"a.yaml": "suite: s\ncases:\n- {name: x, send: {method: GET, path: /}, want: {status: 200, json: '<re:(>'}}\n"}, "missing closing"},
-		"a script of no use":          {map[string]string{"a.yaml": "suite: s\ncases:\n- {name: x, stream: {method: GET, path: /}, script: [{write: x}, {close: true}]}\n"}, "the script expects nothing"},
+		"a script of no use":          {map[string]string{"a.yaml": "suite: s\ncases:\n- {name: x, stream: {method: POST, path: /}, script: [{write: x}, {close: true}]}\n"}, "the script expects nothing"},
+		"a body of a GET":             {map[string]string{"a.yaml": "suite: s\ncases:\n- {name: x, stream: {method: GET, path: /}, script: [{write: x}, {end: {}}]}\n"}, "a GET has no body"},
+		"gathering without an end":    {map[string]string{"a.yaml": "suite: s\ncases:\n- {name: x, send: {method: GET, path: /}, want: {status: 200}, gather: {count: 1}}\n"}, "within says how long"},
+		"gathering nothing":           {map[string]string{"a.yaml": "suite: s\ncases:\n- {name: x, send: {method: GET, path: /}, want: {status: 200}, gather: {count: 0}, within: 1s}\n"}, "count wants a positive number"},
+		"a timestamp that is none":    {map[string]string{"a.yaml": "suite: s\ncases:\n- {name: x, kafka: {produce: {topic: a, records: [{timestamp: noon}]}}}\n"}, "record 0: timestamp"},
+		"two things at once":          {map[string]string{"a.yaml": "suite: s\ncases:\n- name: x\n  steps:\n  - {pause: 1s, kafka: {delete_records: {topic: a, partition: 0, before: 1}}}\n"}, "a.yaml:5"},
+		"a fault that is none":        {map[string]string{"a.yaml": "suite: s\ncases:\n- name: x\n  steps:\n  - faults: [{api: Fetch}]\n"}, "a.yaml:5"},
+		"before that is wrong":        {map[string]string{"a.yaml": "suite: s\nbefore:\n- {send: {method: GET, path: '/${nope}'}, want: {status: 200}}\n" + oneCase}, "${nope} is not known here"},
 		"raw bytes of no use":         {map[string]string{"a.yaml": "suite: s\ncases:\n- {name: x, raw: {write: x}, responses: []}\n"}, "raw bytes that expect nothing"},
 		"an alternative of no reason": {map[string]string{"a.yaml": "suite: s\ncases:\n- name: x\n  send: {method: GET, path: /}\n  want: {status: 200}\n  also:\n  - want: {status: 201}\n"}, "a.yaml:7"},
 		"not YAML":                    {map[string]string{"a.yaml": "suite: [\n"}, "a.yaml: not YAML"},
@@ -76,6 +83,13 @@ cases:
   raw: {write: "GET / HTTP/1.1\r\n\r\n"}
   responses: [{status: 400}]
   closed: true
+- name: k
+  http: [h1]
+  steps:
+  - kafka: {committed: {group: g, offsets: []}}
+  - faults: [{down: true}]
+  - stream: {method: GET, path: /}
+    script: [{receipt: []}, {end: {}}]
 `)}})
 	if err != nil {
 		t.Fatal(err)
@@ -88,13 +102,13 @@ cases:
 	}
 	want := []string{
 		"s/x/one/a/c", "s/x/one/a/d", "s/x/one/b/c", "s/x/one/b/d", "s/x/two/a/c", "s/x/two/a/d", "s/x/two/b/c", "s/x/two/b/d",
-		"s/y/one", "s/y/one@h2", "s/y/two", "s/y/two@h2", "s/z/one", "s/z/two",
+		"s/y/one", "s/y/one@h2", "s/y/two", "s/y/two@h2", "s/z/one", "s/z/two", "s/k/one", "s/k/two",
 	}
 	if diff := cmp.Diff(want, ids); diff != "" {
 		t.Errorf("ids (-want +got):\n%s", diff)
 	}
 	for id, want := range map[string][]Feature{
-		"s/x/two/b/d": {V2, H1}, "s/y/one@h2": {V2, Topics, ReadBack, H2}, "s/z/one": {V2, Raw, H1},
+		"s/x/two/b/d": {V2, H1}, "s/y/one@h2": {V2, Topics, ReadBack, H2}, "s/z/one": {V2, Raw, H1}, "s/k/two": {V2, Kafka, Faults, H1},
 	} {
 		if diff := cmp.Diff(want, needs[id]); diff != "" {
 			t.Errorf("needs of %s (-want +got):\n%s", id, diff)

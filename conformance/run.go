@@ -113,7 +113,7 @@ func newRun(ctx context.Context, target Target, env Env, options *Options) (*sui
 	}
 	target.Features = slices.Clone(target.Features)
 	if env != nil {
-		target.Features = append(target.Features, Topics, ReadBack)
+		target.Features = append(target.Features, Topics, ReadBack, Kafka)
 	} else if target.has(V3) && target.has(TopicAdmin) {
 		target.Features = append(target.Features, Topics)
 	}

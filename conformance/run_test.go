@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -40,6 +41,28 @@ func fakeServer(t *testing.T, kafka *fakeKafka) *httptest.Server {
 		answer(w, 200, "application/vnd.kafka.v2+json; charset=utf-8", fmt.Sprintf(`{"offset":%d,"proto":%q}`, offset, r.Proto))
 	})
 	mux.HandleFunc("GET /bare", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "{}") })
+	mux.HandleFunc("GET /read/{t}", func(w http.ResponseWriter, r *http.Request) {
+		records, from := []string{}, 0
+		fmt.Sscan(r.URL.Query().Get("from"), &from)
+		stored, _ := kafka.Records(r.Context(), r.PathValue("t"))
+		for _, s := range stored[min(from, len(stored)):min(from+2, len(stored))] {
+			records = append(records, fmt.Sprintf(`{"topic":"x","partition":0,"offset":%d,"value":%q}`, s.Offset, s.Value))
+		}
+		if len(records) > 0 {
+			w.Header().Set("Next", fmt.Sprint(from+len(records)))
+		}
+		answer(w, 200, "application/json", "["+strings.Join(records, ",")+"]")
+	})
+	mux.HandleFunc("GET /slow", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, 200, "application/json", `[1,`)
+		_ = http.NewResponseController(w).Flush()
+		<-kafka.tidied
+		io.WriteString(w, "2]")
+	})
+	mux.HandleFunc("DELETE /slow", func(w http.ResponseWriter, _ *http.Request) {
+		kafka.tidy()
+		answer(w, 204, "", "")
+	})
 	mux.HandleFunc("POST /stream", func(w http.ResponseWriter, r *http.Request) {
 		control := http.NewResponseController(w)
 		_ = control.EnableFullDuplex()
@@ -73,12 +96,17 @@ type fakeKafka struct {
 	topics  map[string][]Record
 	failing map[string]bool
 	deleted []string
+	tidied  chan struct{} // closed by tidy
+	tidy    func()
 }
 
 var _ TopicDeleter = (*fakeKafka)(nil)
 
 func newFakeKafka() *fakeKafka {
-	return &fakeKafka{topics: map[string][]Record{}, failing: map[string]bool{}}
+	tidied := make(chan struct{})
+	return &fakeKafka{
+		topics: map[string][]Record{}, failing: map[string]bool{}, tidied: tidied, tidy: sync.OnceFunc(func() { close(tidied) }),
+	}
 }
 
 func (f *fakeKafka) produce(topic string, value []byte) (int, error) {
@@ -109,6 +137,30 @@ func (f *fakeKafka) Records(_ context.Context, topic string) ([]Record, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.topics[topic], nil
+}
+
+func (f *fakeKafka) Produce(_ context.Context, topic string, records []Record, _ ProduceOptions) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range records {
+		r.Offset = int64(len(f.topics[topic]))
+		f.topics[topic] = append(f.topics[topic], r)
+	}
+	return nil
+}
+
+func (f *fakeKafka) DeleteRecords(_ context.Context, topic string, _ int32, before int64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.topics[topic] = slices.DeleteFunc(f.topics[topic], func(r Record) bool { return r.Offset < before })
+	return nil
+}
+
+func (f *fakeKafka) Committed(_ context.Context, group string) ([]Committed, error) {
+	if group != "g" {
+		return nil, nil
+	}
+	return []Committed{{Topic: "a", Offset: 3}, {Topic: "a", Partition: 1, Offset: 9, Metadata: "m"}}, nil
 }
 
 func (f *fakeKafka) Inject(_ context.Context, fault Fault) (func(), error) {
@@ -221,6 +273,64 @@ cases:
 - name: raw-open
   raw: {write: "GET /bare HTTP/1.1\r\nHost: a\r\n\r\nGET /bare HTTP/1.1\r\nHost: a\r\n\r\n"}
   responses: [{status: 200}, {status: 200, body: "{}"}]
+- name: gather
+  topics: {t: 1}
+  http: [h1]
+  before:
+  - kafka: {produce: {topic: "${t}", records: [{value: a, times: 4}, {value: b}], compression: gzip}}
+  - kafka: {delete_records: {topic: "${t}", partition: 0, before: 1}}
+  steps:
+  - send: {method: GET, path: "/read/${t}"}
+    want: {status: 200, took: {most: 20s}}
+    capture: {from: header:Next}
+  - send: {method: GET, path: "/read/${t}?from=${from}"}
+    want: {status: 200, json: {<each>: {topic: x, "...": <any>}}}
+    capture: {from: header:Next}
+    gather: {count: 2, json: [{offset: 3, "...": <any>}, {offset: 4, value: b, "...": <any>}]}
+    within: 10s
+- name: gather-too-few
+  topics: {t: 1}
+  http: [h1]
+  before: [{kafka: {produce: {topic: "${t}", records: [{value: a}]}}}]
+  send: {method: GET, path: "/read/${t}?from=0"}
+  want: {status: 200}
+  gather: {count: 1, json: [{value: b, "...": <any>}]}
+  within: 10s
+- name: gather-twice
+  topics: {t: 1}
+  http: [h1]
+  before: [{kafka: {produce: {topic: "${t}", records: [{value: a}]}}}]
+  send: {method: GET, path: "/read/${t}?from=0"}
+  want: {status: 200}
+  gather: {count: 2}
+  within: 10s
+- name: committed
+  http: [h1]
+  kafka: {committed: {group: g, offsets: [{topic: a, partition: 0, offset: 3}, {topic: a, partition: 1, offset: 9, metadata: m}]}}
+- name: committed-otherwise
+  http: [h1]
+  kafka: {committed: {group: g, offsets: [{topic: a, partition: 0, offset: 3, metadata: x}, {topic: a, partition: 1, offset: 9}]}}
+- name: too-fast
+  http: [h1]
+  send: {method: GET, path: /v3/clusters}
+  want: {status: 200, took: {least: 1m}}
+- name: faults-that-end
+  topics: {t: 1}
+  http: [h1]
+  steps:
+  - faults: [{api: Produce, error: X, topic: "${t}"}]
+  - send: {method: POST, path: "/topics/${t}", body: "${unique}"}
+    want: {status: 500}
+  - faults: []
+  - send: {method: POST, path: "/topics/${t}", body: "${unique}"}
+    want: {status: 200}
+- name: a-read-that-is-open
+  http: [h1]
+  after: [{method: DELETE, path: "/${never}"}, {method: DELETE, path: /slow}]
+  steps:
+  - stream: {method: GET, path: /slow}
+    script: [{head: {status: 200}}, {received: 2}, {meanwhile: {send: {method: DELETE, path: /slow}, want: {status: 204}}}, {receipt: [1, 2]}, {end: {}}]
+  - {pause: 1ms}
 - name: raw-one-too-many
   raw: {write: "GET /bare HTTP/1.1\r\nHost: a\r\n\r\nGET /bare HTTP/1.1\r\nHost: a\r\n\r\n"}
   responses: [{status: 200}]
@@ -249,6 +359,8 @@ func TestRun(t *testing.T) {
 		"s/needs-more": NotSupported, "s/other-profile": NotSupported, "s/no-request-id": Failed, "s/duplex": Passed,
 		"s/duplex@h2": Passed, "s/duplex-wrong": KnownFailing, "s/receipts": UnexpectedPass, "s/raw": Passed, "s/raw-open": Passed,
 		"s/raw-one-too-many": Failed,
+		"s/gather":           Passed, "s/gather-too-few": Failed, "s/gather-twice": Failed, "s/committed": Passed, "s/committed-otherwise": Failed,
+		"s/too-fast": Failed, "s/faults-that-end": Passed, "s/a-read-that-is-open": Passed,
 	}
 	got := map[string]Outcome{}
 	results := map[string]CaseResult{}
@@ -263,7 +375,7 @@ func TestRun(t *testing.T) {
 			t.Log(c.Message())
 		}
 	}
-	counts := Counts{Total: 20, Passed: 10, Failed: 4, KnownFailing: 1, UnexpectedPass: 1, NotSupported: 4}
+	counts := Counts{Total: 28, Passed: 14, Failed: 8, KnownFailing: 1, UnexpectedPass: 1, NotSupported: 4}
 	if diff := cmp.Diff(counts, report.Counts); diff != "" {
 		t.Errorf("counts (-want +got):\n%s", diff)
 	}
@@ -273,8 +385,8 @@ func TestRun(t *testing.T) {
 	if progress != len(report.Cases) {
 		t.Errorf("progress was told %d times, want %d", progress, len(report.Cases))
 	}
-	if len(kafka.deleted) != 6 {
-		t.Errorf("deleted %d topics, want 6: %q", len(kafka.deleted), kafka.deleted)
+	if len(kafka.deleted) != 10 {
+		t.Errorf("deleted %d topics, want 10: %q", len(kafka.deleted), kafka.deleted)
 	}
 	shown := results["s/wrong-status"]
 	for _, part := range []string{
@@ -285,8 +397,14 @@ func TestRun(t *testing.T) {
 			t.Errorf("the message has no %q:\n%s", part, message)
 		}
 	}
-	if problems := strings.Join(results["s/wrong-record"].Problems, "\n"); !strings.Contains(problems, `value: want null, got ""`) {
-		t.Errorf("got %s", problems)
+	for id, part := range map[string]string{
+		"s/wrong-record": `value: want null, got ""`, "s/gather-too-few": `$[0].value: want "b", got "a"`,
+		"s/gather-twice": "x-0: offset 0 came after offset 0", "s/too-fast": "want at least 1m0s",
+		"s/committed-otherwise": `want committed a-0@3 "x" a-1@9, got a-0@3 "" a-1@9 "m"`,
+	} {
+		if problems := strings.Join(results[id].Problems, "\n"); !strings.Contains(problems, part) {
+			t.Errorf("%s: got %s, want %s", id, problems, part)
+		}
 	}
 }
 

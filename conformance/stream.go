@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,15 +20,27 @@ type streaming struct {
 	answered chan struct{} // closed when response or err is there
 	response *http.Response
 	err      error
+	buffer   *bufio.Reader // what has come and was not taken as a receipt
 	decoder  *json.Decoder
 }
 
-// stream opens a request whose body is written as the script says, while the answer is read.
+// maxReceived is the most that a script can wait for without reading it.
+const maxReceived = 64 << 10
+
+// bodyless reports whether a request that a script follows has no body that it could write.
+func (r *request) bodyless() bool { return r.Method == http.MethodGet }
+
+// stream opens a request whose body is written as the script says, while the answer is read. A GET has no body.
 func (a *attempt) stream(ctx context.Context, s *step) []string {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	reader, writer := io.Pipe()
-	made, err := a.newRequest(ctx, s.Stream, reader, -1)
+	var body io.Reader = reader
+	length := int64(-1)
+	if s.Stream.bodyless() {
+		body, length = http.NoBody, 0
+	}
+	made, err := a.newRequest(ctx, s.Stream, body, length)
 	if err != nil {
 		return []string{err.Error()}
 	}
@@ -82,14 +95,15 @@ func (t *streaming) do(item scriptItem, cancel context.CancelFunc) []string {
 			problems[0] = "meanwhile: " + problems[0]
 		}
 		return problems
-	case item.Pause > 0:
-		timer := time.NewTimer(time.Duration(item.Pause))
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-t.ctx.Done():
-			return []string{t.ctx.Err().Error()}
+	case item.Received > 0:
+		if err := t.head(); err != nil {
+			return []string{err.Error()}
 		}
+		if _, err := t.buffer.Peek(item.Received); err != nil {
+			return []string{fmt.Sprintf("received: %v after %d bytes", err, t.buffer.Buffered())}
+		}
+	case item.Pause > 0:
+		return pause(t.ctx, time.Duration(item.Pause))
 	case item.Close:
 		if err := t.pipe.Close(); err != nil {
 			return []string{"close: " + err.Error()}
@@ -122,7 +136,8 @@ func (t *streaming) head() error {
 	}
 	if t.decoder == nil {
 		t.exchange.response = t.response
-		t.decoder = json.NewDecoder(io.TeeReader(t.response.Body, (*receivedBy)(t.exchange)))
+		t.buffer = bufio.NewReaderSize(io.TeeReader(t.response.Body, (*receivedBy)(t.exchange)), maxReceived)
+		t.decoder = json.NewDecoder(t.buffer)
 	}
 	return nil
 }

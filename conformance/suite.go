@@ -24,17 +24,19 @@ type Case struct {
 	// Deviates is the reason for which Weir answers otherwise than the Confluent REST Proxy, if it does.
 	Deviates string
 
-	http2    bool
-	timeout  time.Duration
-	topics   map[string]*topicSpec
-	faults   json.RawMessage
-	steps    []json.RawMessage
-	kafkaHas json.RawMessage
-	skipOn   map[string]string // trait → reason
+	http2      bool
+	timeout    time.Duration
+	topics     map[string]*topicSpec
+	faults     json.RawMessage
+	stepFaults bool              // a step injects faults
+	steps      []json.RawMessage // those of before first
+	after      []json.RawMessage // requests to tidy up with
+	kafkaHas   json.RawMessage
+	skipOn     map[string]string // trait → reason
 }
 
 // hasFaults reports whether the case must have Kafka to itself.
-func (c *Case) hasFaults() bool { return len(c.faults) > 0 }
+func (c *Case) hasFaults() bool { return len(c.faults) > 0 || c.stepFaults }
 
 // topicSpec is a topic that a case asks for. A nil one is a name only: the topic does not exist.
 type topicSpec struct {
@@ -63,6 +65,8 @@ type suiteText struct {
 	Topics  map[string]json.RawMessage `json:"topics"`
 	Each    json.RawMessage            `json:"each"`
 	Let     json.RawMessage            `json:"let"`
+	Before  []json.RawMessage          `json:"before"` // of every case that has none itself
+	After   []json.RawMessage          `json:"after"`
 	Cases   []json.RawMessage          `json:"cases"`
 }
 
@@ -78,6 +82,8 @@ type caseText struct {
 	Timeout  duration                   `json:"timeout"`
 	Topics   map[string]json.RawMessage `json:"topics"`
 	Faults   json.RawMessage            `json:"faults"`
+	Before   []json.RawMessage          `json:"before"`
+	After    []json.RawMessage          `json:"after"`
 	Steps    []json.RawMessage          `json:"steps"`
 	KafkaHas json.RawMessage            `json:"kafka_has"`
 	stepFields
@@ -91,6 +97,9 @@ type stepFields struct {
 	On        map[string]json.RawMessage `json:"on,omitempty"`
 	Capture   json.RawMessage            `json:"capture,omitempty"`
 	Within    json.RawMessage            `json:"within,omitempty"`
+	Gather    json.RawMessage            `json:"gather,omitempty"`
+	Kafka     json.RawMessage            `json:"kafka,omitempty"`
+	Pause     json.RawMessage            `json:"pause,omitempty"`
 	Stream    json.RawMessage            `json:"stream,omitempty"`
 	Script    json.RawMessage            `json:"script,omitempty"`
 	Raw       json.RawMessage            `json:"raw,omitempty"`
@@ -98,13 +107,19 @@ type stepFields struct {
 	Closed    json.RawMessage            `json:"closed,omitempty"`
 }
 
-// step is one exchange: a request with its expectation, a stream with its script, or raw bytes with the responses to them.
+// step is one exchange: a request with its expectation, a stream with its script, or raw bytes with the responses to them. Or it
+// is something done beside the target: to its Kafka, or nothing for a while.
 type step struct {
 	Send    *request          `json:"send"`
 	Want    *expectation      `json:"want"`
 	Also    []alternative     `json:"also"`
 	Capture map[string]string `json:"capture"`
 	Within  duration          `json:"within"`
+	Gather  *gathering        `json:"gather"`
+
+	Kafka  *kafkaStep `json:"kafka"`
+	Faults *[]Fault   `json:"faults"` // in place of those that were injected before
+	Pause  duration   `json:"pause"`  // wait; only where time itself is what the case is about
 
 	Stream *request     `json:"stream"`
 	Script []scriptItem `json:"script"`
@@ -143,6 +158,13 @@ type expectation struct {
 	Receipts json.RawMessage   `json:"receipts"` // the body is JSON values one after another; matched as an array
 	Body     *octets           `json:"body"`     // byte for byte; "" is an empty body
 	Matches  string            `json:"body_matches"`
+	Took     *span             `json:"took"` // from sending the request to the end of the answer
+}
+
+// span is a duration within bounds; zero is none.
+type span struct {
+	Least duration `json:"least"`
+	Most  duration `json:"most"`
 }
 
 // alternative is another answer that is right too, with the reason for which the API leaves room.
@@ -166,6 +188,8 @@ type scriptItem struct {
 	Write   *octets         `json:"write"`   // send these bytes of the body now
 	Head    *expectation    `json:"head"`    // wait for the response's head and hold it against this
 	Receipt json.RawMessage `json:"receipt"` // wait for the next JSON value of the response and hold it against this
+	// Received waits until so many bytes of the response's body have come. They are still there for the next receipt.
+	Received int `json:"received"`
 	// Meanwhile is another exchange, made while the stream is open.
 	Meanwhile *step        `json:"meanwhile"`
 	Pause     duration     `json:"pause"` // wait; only where time itself is what the case is about

@@ -31,12 +31,14 @@ const (
 	Weir Feature = "weir"
 	// Faults is that the Env can inject faults.
 	Faults Feature = "faults"
-	// Topics and ReadBack are worked out by Run: topics can be made, and their records read.
+	// Topics, ReadBack and Kafka are worked out by Run: topics can be made, their records read, and records be produced and
+	// deleted and committed offsets read behind the target's back.
 	Topics   Feature = "topics"
 	ReadBack Feature = "read-back"
+	Kafka    Feature = "kafka"
 )
 
-var features = []Feature{V2, V3, H1, H2, Duplex, TopicAdmin, Raw, Limits, Weir, Faults, Topics, ReadBack}
+var features = []Feature{V2, V3, H1, H2, Duplex, TopicAdmin, Raw, Limits, Weir, Faults, Topics, ReadBack, Kafka}
 
 // ErrNotSupported is what an Env returns for a fault that it cannot inject. The case is then reported as not supported.
 var ErrNotSupported = errors.New("conformance: not supported by this environment")
@@ -73,7 +75,7 @@ func DefaultLimits() map[string]int64 {
 	return map[string]int64{
 		"header_bytes": 16384, "header_count": 100, "uri_bytes": 8192, "body_bytes": 67108864, "records_per_request": 10000,
 		"key_bytes": 65536, "record_headers": 100, "max_record_bytes": 1000000, "stream_record_bytes": 2097152,
-		"batch_max_entries": 10, "depth": 1000, "number_length": 1000,
+		"batch_max_entries": 10, "depth": 1000, "number_length": 1000, "pattern_length": 256,
 	}
 }
 
@@ -83,6 +85,12 @@ type Env interface {
 	MakeTopic(ctx context.Context, name string, partitions int, configs map[string]string) error
 	// Records reads everything that a topic holds, ordered by partition and offset.
 	Records(ctx context.Context, topic string) ([]Record, error)
+	// Produce writes records to the partitions that they name, in their order. Offsets are Kafka's to give.
+	Produce(ctx context.Context, topic string, records []Record, options ProduceOptions) error
+	// DeleteRecords makes a partition begin at an offset.
+	DeleteRecords(ctx context.Context, topic string, partition int32, before int64) error
+	// Committed gives what a group has committed, ordered by topic and partition. A group that does not exist has committed nothing.
+	Committed(ctx context.Context, group string) ([]Committed, error)
 	// Inject makes Kafka misbehave until undo is called. An Env that cannot returns ErrNotSupported. Cases that inject faults
 	// run one at a time, after all others.
 	Inject(ctx context.Context, fault Fault) (undo func(), err error)
@@ -109,10 +117,27 @@ type RecordHeader struct {
 	Value []byte
 }
 
+// ProduceOptions are how records come into a partition.
+type ProduceOptions struct {
+	// Transaction is "commit" or "abort" for the records of a transaction that ends so. Empty: there is none.
+	Transaction string
+	// Compression is the codec of their batches: none, gzip, snappy, lz4 or zstd. Empty: none.
+	Compression string
+}
+
+// Committed is an offset that a group has committed: the next one to read.
+type Committed struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	Metadata  string
+}
+
 // Fault is a way in which Kafka misbehaves.
 type Fault struct {
 	// API is the request that is hit, by its name in Kafka's protocol: Produce, Metadata, CreateTopics, DescribeCluster …
-	API string `json:"api"`
+	// Empty with Down.
+	API string `json:"api,omitempty"`
 	// Error is the error code to answer with, by its name in Kafka's protocol: TOPIC_AUTHORIZATION_FAILED … Empty with Hang.
 	Error string `json:"error,omitempty"`
 	// Topic confines the fault to requests about one topic. Empty: all.
@@ -123,4 +148,6 @@ type Fault struct {
 	Times int `json:"times,omitempty"`
 	// Hang leaves requests without an answer.
 	Hang bool `json:"hang,omitempty"`
+	// Down makes every broker unreachable: connections are cut and new ones refused.
+	Down bool `json:"down,omitempty"`
 }

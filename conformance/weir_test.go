@@ -34,6 +34,12 @@ type coreEnv struct {
 const anyNode = -1
 
 func (e coreEnv) Inject(_ context.Context, fault conformance.Fault) (func(), error) {
+	if fault.Down {
+		if err := e.gateway.Broker.Down(0); err != nil {
+			return nil, err
+		}
+		return sync.OnceFunc(func() { e.gateway.Broker.Up(0) }), nil //nolint:errcheck // there is a node 0, as Down has found
+	}
 	if fault.Hang {
 		return e.gateway.Broker.Hang(fault.API, anyNode, 0), nil
 	}

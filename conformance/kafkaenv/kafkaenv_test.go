@@ -1,13 +1,16 @@
 package kafkaenv
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-gateway/weir/conformance"
 )
@@ -58,6 +61,7 @@ func TestEnv(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)
 	}
+	testWriting(ctx, t, env)
 	if err := env.DeleteTopic(ctx, "t"); err != nil {
 		t.Error(err)
 	}
@@ -69,5 +73,63 @@ func TestEnv(t *testing.T) {
 	}
 	if _, err := env.Inject(ctx, conformance.Fault{API: "Produce"}); !errors.Is(err, conformance.ErrNotSupported) {
 		t.Errorf("got %v, want ErrNotSupported", err)
+	}
+}
+
+func testWriting(ctx context.Context, t *testing.T, env *Env) {
+	t.Helper()
+	if err := env.MakeTopic(ctx, "written", 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	at := time.UnixMilli(1700000000123)
+	record := conformance.Record{Value: []byte("v"), Timestamp: at, Headers: []conformance.RecordHeader{{Name: "h", Value: []byte("1")}}}
+	for _, options := range []conformance.ProduceOptions{
+		{}, {Compression: "gzip"}, {Compression: "snappy"}, {Compression: "lz4"}, {Compression: "zstd"}, {Transaction: "abort"}, {Transaction: "commit"},
+	} {
+		if err := env.Produce(ctx, "written", []conformance.Record{record}, options); err != nil {
+			t.Errorf("%+v: %v", options, err)
+		}
+	}
+	for _, options := range []conformance.ProduceOptions{{Compression: "rar"}, {Transaction: "maybe"}} {
+		if err := env.Produce(ctx, "written", []conformance.Record{record}, options); err == nil {
+			t.Errorf("%+v: no error", options)
+		}
+	}
+	if err := env.DeleteRecords(ctx, "written", 0, 4); err != nil {
+		t.Fatal(err)
+	}
+	got, err := env.Records(ctx, "written")
+	if err != nil || len(got) == 0 {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	want := record
+	want.Offset = 4
+	if diff := cmp.Diff(want, got[0]); diff != "" {
+		t.Errorf("the first record (-want +got):\n%s", diff)
+	}
+
+	if got, err := env.Committed(ctx, "nobody"); err != nil || len(got) != 0 {
+		t.Errorf("a group that is not there: got %v, %v", got, err)
+	}
+	metadata := "m"
+	p := kmsg.NewOffsetCommitRequestTopicPartition()
+	p.Offset, p.Metadata = 5, &metadata
+	topic := kmsg.NewOffsetCommitRequestTopic()
+	topic.Topic, topic.Partitions = "written", append(topic.Partitions, p)
+	commit := kmsg.NewPtrOffsetCommitRequest()
+	commit.Group, commit.Topics = "g", append(commit.Topics, topic)
+	response, err := commit.RequestWith(ctx, env.client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kerr.ErrorForCode(response.Topics[0].Partitions[0].ErrorCode); err != nil {
+		t.Fatal(err)
+	}
+	committed, err := env.Committed(ctx, "g")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]conformance.Committed{{Topic: "written", Offset: 5, Metadata: "m"}}, committed); diff != "" {
+		t.Errorf("committed (-want +got):\n%s", diff)
 	}
 }
