@@ -15,6 +15,7 @@ import (
 	"github.com/weir-gateway/weir/core/internal/kafka/producer"
 	"github.com/weir-gateway/weir/core/internal/kafka/reader"
 	"github.com/weir-gateway/weir/core/internal/rest"
+	"github.com/weir-gateway/weir/core/internal/rest/v1"
 	"github.com/weir-gateway/weir/core/internal/rest/v2"
 	"github.com/weir-gateway/weir/core/internal/rest/v3"
 	"github.com/weir-gateway/weir/core/internal/telemetry"
@@ -66,7 +67,7 @@ func New(ctx context.Context, settings config.Config, logger *slog.Logger) (*Cor
 // api.blocklist.
 func Operations() []string {
 	var ids []string
-	for _, route := range Routes(config.API{V2: true, V3: true}) {
+	for _, route := range Routes(config.API{V1: true, V2: true, V3: true}) {
 		ids = append(ids, route.Operations()...)
 	}
 	return ids
@@ -94,7 +95,10 @@ func CheckOperations(offered config.API) error {
 // Routes gives the route table for what api offers.
 func Routes(offered config.API) []*rest.Route {
 	routes := []*rest.Route{rest.OpenAPIRoute(api.Document)}
-	if offered.V2 {
+	switch {
+	case offered.V1 && offered.V2:
+		routes = append(routes, v1.Extend(v2.Routes())...)
+	case offered.V2:
 		routes = append(routes, v2.Routes()...)
 	}
 	if offered.V3 {

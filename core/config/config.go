@@ -142,6 +142,8 @@ type OAuth struct {
 
 // API chooses what is offered.
 type API struct {
+	// V1 offers the dialect of the v1 API beside v2: its media types, and its way of reading a topic.
+	V1 bool `yaml:"v1" default:"true"`
 	// V2 offers the v2 API. Off: all its routes are gone.
 	V2 bool `yaml:"v2" default:"true"`
 	// V3 offers the v3 API, under /v3 and under /kafka/v3.

@@ -22,6 +22,8 @@ import (
 type PartitionRead struct {
 	record.TopicPartition
 	Query ReadQuery
+	// Count is the most records; 0: as many as the query's bounds allow.
+	Count int
 
 	from   int64 // the offset to begin at, when at is nil
 	at     *int64
@@ -195,7 +197,7 @@ func (a *Reading) take(result *reader.Result, size *int, sides *Sides) error {
 		case a.read.end >= 0 && r.Offset >= a.read.end:
 			a.End, a.closed = a.read.end, true
 			return nil
-		case len(a.Records) > 0 && *size+r.Size() >= a.read.Query.MaxBytes:
+		case len(a.Records) > 0 && (*size+r.Size() >= a.read.Query.MaxBytes || len(a.Records) == a.read.Count):
 			a.End, a.closed = r.Offset, true
 			return nil
 		}

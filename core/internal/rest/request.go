@@ -25,6 +25,8 @@ type Request struct {
 	Principal identity.Principal
 	// ContentType is the body's type, one of the route's Consumes.
 	ContentType ContentType
+	// Older says that the client speaks the v1 dialect; see package v1.
+	Older bool
 	// Answer is the negotiated media type of the answer.
 	Answer MediaType
 	// Prefer is what the client asked for beyond the compatible answer.

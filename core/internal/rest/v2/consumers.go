@@ -130,8 +130,12 @@ func (b *newInstance) options(r *rest.Request) (consumer.Options, error) {
 		}
 	}
 	if b.AutoOffsetReset != nil {
-		switch o.AutoOffsetReset = *b.AutoOffsetReset; o.AutoOffsetReset {
-		case "latest", "earliest", "none":
+		switch o.AutoOffsetReset = *b.AutoOffsetReset; {
+		case o.AutoOffsetReset == "latest", o.AutoOffsetReset == "earliest", o.AutoOffsetReset == "none":
+		case r.Older && o.AutoOffsetReset == "smallest":
+			o.AutoOffsetReset = "earliest"
+		case r.Older && o.AutoOffsetReset == "largest":
+			o.AutoOffsetReset = "latest"
 		default:
 			return o, invalidConfig("auto.offset.reset", *b.AutoOffsetReset, "latest, earliest or none")
 		}

@@ -98,6 +98,9 @@ func bindBrokers(r *rest.Request) (rest.Operation, rest.Serve, error) {
 	})
 }
 
+// AnyTopic asks about a topic whatever it is, internal ones included.
+var AnyTopic = admin.TopicOptions{Internal: true}
+
 func bindTopics(r *rest.Request) (rest.Operation, rest.Serve, error) {
 	return answer(r, []rest.Resource{{Type: "topic"}}, func(ctx context.Context, grant *rest.Grant, cluster *rest.Cluster) (any, error) {
 		topics, err := cluster.Topics(ctx, admin.TopicOptions{})

@@ -13,9 +13,9 @@ import (
 	"github.com/weir-gateway/weir/core/internal/rest"
 )
 
-// bindConsume reads with an instance. What clients of the REST Proxy get is what they always got; ack, include and undecodable are
+// BindConsume reads with an instance. What clients of the REST Proxy get is what they always got; ack, include and undecodable are
 // asked for.
-func bindConsume(r *rest.Request) (rest.Operation, rest.Serve, error) {
+func BindConsume(r *rest.Request) (rest.Operation, rest.Serve, error) {
 	query, err := rest.ParseReadQuery(r)
 	if err != nil {
 		return rest.Operation{}, nil, err
@@ -128,10 +128,16 @@ func (s *shape) Append(b []byte, r *record.Stored, sides *rest.Sides) ([]byte, e
 
 // bindReadPartition reads a partition from an offset, without an instance: nothing is kept between two requests.
 func bindReadPartition(r *rest.Request) (rest.Operation, rest.Serve, error) {
+	return BindReadMessages(r, 0)
+}
+
+// BindReadMessages is the same for at most count records; 0: as many as max_bytes allows.
+func BindReadMessages(r *rest.Request, count int) (rest.Operation, rest.Serve, error) {
 	read, err := rest.BindRead(r)
 	if err != nil {
 		return rest.Operation{}, nil, err
 	}
+	read.Count = count
 	name := "binary"
 	if r.Answer == "application/vnd.kafka.json.v2+json" {
 		name = "json"

@@ -64,7 +64,7 @@ func consumerRoutes() []*rest.Route {
 		route("unsubscribe", http.MethodDelete, instance+"/subscription", rest.Read, bindUnsubscribe),
 		route("assign", http.MethodPost, instance+"/assignments", rest.Read, bindAssign),
 		route("get-assignments", http.MethodGet, instance+"/assignments", rest.Describe, bindGetAssignments),
-		readRoute("api.v2.consumers", "consume", instance+"/records", append(slices.Clone(embedded), rest.KafkaV2JSON), bindConsume),
+		readRoute("api.v2.consumers", "consume", instance+"/records", append(slices.Clone(embedded), rest.KafkaV2JSON), BindConsume),
 		route("commit-offsets", http.MethodPost, instance+"/offsets", rest.Read, bindCommit),
 		route("get-committed-offsets", http.MethodGet, instance+"/offsets", rest.Describe, bindCommitted),
 		route("seek-to-offset", http.MethodPost, instance+"/positions", rest.Read, bindSeek),
