@@ -8,6 +8,7 @@ package reader
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/weir-gateway/weir/core/config"
@@ -17,18 +18,38 @@ import (
 
 // Reader reads from one cluster. It is safe for concurrent use.
 type Reader struct {
-	client   *kafka.Client
-	settings config.Consume
-	observer kafka.Observer
+	client     *kafka.Client
+	observer   kafka.Observer
+	pool       *kafka.FetchPool
+	budget     budget
+	fetchBytes int
+	version    int16         // of fetch requests
+	turn       atomic.Uint32 // whose turn it is among partitions that want to be first
 }
 
 // New gives the reader room of a client. It needs no brokers to be there.
 func New(client *kafka.Client, settings config.Consume, observer kafka.Observer) *Reader {
-	return &Reader{client: client, settings: settings, observer: observer}
+	r := &Reader{
+		client: client, observer: observer,
+		pool:       kafka.NewFetchPool(client, settings.FetchConnections),
+		fetchBytes: min(max(1, settings.FetchBytes), largestFetch),
+		version:    fetchVersion(client.Version()),
+	}
+	r.budget.size = settings.BufferBytes
+	if r.budget.size == 0 {
+		r.budget.size = config.DefaultBuffer()
+	}
+	return r
 }
 
-// Close closes the connections; reads that are under way fail.
-func (r *Reader) Close() {}
+// Close closes the connections; reads that are under way fail. It does not end before they have.
+func (r *Reader) Close() {
+	r.budget.close()
+	r.pool.Close()
+}
+
+// Buffered is how many bytes of records are held for reads now, room that fetches under way have reserved included.
+func (r *Reader) Buffered() int64 { return r.budget.held() }
 
 // Options shape one Fetch.
 type Options struct {
@@ -55,40 +76,36 @@ type Result struct {
 }
 
 // AtEnd reports whether everything that may be read now has been given.
-func (r *Result) AtEnd() bool { return r.Err == nil && r.End >= r.Readable }
+func (r *Result) AtEnd() bool { return r.Err == nil && r.Readable >= 0 && r.End >= r.Readable }
 
-// Fetch reads partitions from the given offsets. It answers as soon as one broker has MinBytes, or with nothing when Wait is over;
-// results are in the order of positions, one for each. Leaders that moved are found again, within the call. What is given is held
+// Fetch reads partitions, none twice, from the given offsets. It answers as soon as there are MinBytes, or a partition has an error that
+// waiting cannot cure, and otherwise with what there is when Wait is over; results are in the order of positions, one for each. Leaders
+// that moved are found again, within the call. It ends within Wait and a quarter of a second, whatever brokers do. What is given is held
 // against consume.buffer_bytes until release is called, which must be called exactly once, also after an error.
 //
-// Errors are of the call as a whole: Overloaded when there was no room for the bytes within Wait (at least 100 ms), Unavailable when
-// ctx ended, BrokerNotAvailable when no broker of them could be reached. Otherwise each partition has its own.
+// Errors are of the call as a whole: InvalidRequest for a partition named twice, Overloaded when there was no room for the bytes within
+// Wait (at least 100 ms), Unavailable when ctx ended or after Close, BrokerNotAvailable when no broker of them could be reached. Otherwise
+// each partition has its own; those for which it is retriable gave nothing yet and may be asked for again from the same offset.
 func (r *Reader) Fetch(ctx context.Context, positions []record.Position, options Options) (results []Result, release func(), err error) {
-	panic("not written yet")
-}
-
-// Where an offset is looked up, for Offsets.
-const (
-	Earliest int64 = -2
-	Latest   int64 = -1
-)
-
-// At is a question about a partition: the offset of its beginning (Earliest), its end (Latest; the last stable offset for committed
-// reads), or of its first record whose timestamp is At or later, in milliseconds since 1970.
-type At struct {
-	record.TopicPartition
-	At int64
-}
-
-// Offset is the answer to an At. Offset is -1 when no record is as late as was asked.
-type Offset struct {
-	record.TopicPartition
-	Offset int64
-	Err    error
-}
-
-// Offsets looks offsets up, many with one request to each leader. Answers are in the order of the questions, one for each, with the
-// error of each partition.
-func (r *Reader) Offsets(ctx context.Context, questions []At, committed bool) ([]Offset, error) {
-	panic("not written yet")
+	c, err := r.newCall(positions, options)
+	if err != nil {
+		return nil, func() {}, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the waits for room of fetches that the answer does not need
+	c.ctx = ctx
+	err = c.run()
+	c.abandon()
+	if err == nil {
+		err = c.conclude()
+	}
+	held := c.held
+	if err != nil {
+		r.budget.adjust(-held)
+		return nil, func() {}, err
+	}
+	if held == 0 {
+		return c.results, func() {}, nil
+	}
+	return c.results, func() { r.budget.adjust(-held) }, nil
 }

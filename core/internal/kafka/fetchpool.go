@@ -1,0 +1,299 @@
+package kafka
+
+import (
+	"container/list"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+)
+
+const (
+	// shareTurn is how long all who read from a broker take for one turn each once there are more of them than connections: the
+	// longest that anyone waits for a connection while the broker answers.
+	shareTurn = 200 * time.Millisecond
+	// longestThrottle bounds how long a broker's quota keeps a connection from being used.
+	longestThrottle = time.Minute
+)
+
+// FetchPool is the connections on which records are read, apart from those for metadata and produce: a fetch waits at the broker for
+// records to come, and whatever else were sent on its connection would wait with it.
+//
+// Each broker has at most limit of them, made when they are needed and closed when they have been idle. A connection serves one fetch
+// at a time; fetches for which there is none wait in the order in which they came.
+type FetchPool struct {
+	connections *pool
+	dialLongest time.Duration
+	limit       int
+	done        chan struct{}
+	workers     sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	lanes  map[string]*lane
+}
+
+// Fetch is one fetch request on its way. It must not be changed between Submit and Done.
+type Fetch struct {
+	// Request is what is sent. The pool sets its MaxWaitTime.
+	Request *sarama.FetchRequest
+	// Wait is the longest that the broker may wait for records. It waits less when others want the connection.
+	Wait time.Duration
+	// Until is when the answer is wanted at the latest: the broker does not wait beyond it.
+	Until time.Time
+	// Begin, if not nil, is called when there is a connection, on the pool's goroutine; it may wait, and may change Wait. At an error
+	// nothing is sent.
+	Begin func() error
+	// Done is called once, on a goroutine of the pool, with the answer or with why there is none. It must not block.
+	Done func(*sarama.FetchResponse, error)
+
+	lane  *lane
+	place *list.Element // in the queue of the lane, while it is there
+}
+
+// lane is the connections to one broker, each with a goroutine of its own, and the fetches that wait for them.
+type lane struct {
+	address string
+	queue   list.List       // of *Fetch
+	idle    []chan<- *Fetch // one for each idle connection, the one used last at the end
+	workers int
+	dialing int // of the workers
+}
+
+// NewFetchPool makes a pool of at most limit connections to each broker of the cluster.
+func NewFetchPool(client *Client, limit int) *FetchPool {
+	return &FetchPool{
+		connections: newPool(client.base, client.security),
+		dialLongest: client.settings.DialTimeout + client.settings.RequestTimeout,
+		limit:       max(1, limit),
+		done:        make(chan struct{}),
+		lanes:       map[string]*lane{},
+	}
+}
+
+// Submit sends a fetch to the broker at an address, as soon as a connection to it is free. It does not wait.
+func (p *FetchPool) Submit(address string, f *Fetch) {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		f.Done(nil, sarama.ErrClosedClient)
+		return
+	}
+	l := p.lanes[address]
+	if l == nil {
+		l = &lane{address: address}
+		p.lanes[address] = l
+	}
+	f.lane = l
+	if n := len(l.idle); n > 0 {
+		seat := l.idle[n-1]
+		l.idle = l.idle[:n-1]
+		p.mu.Unlock()
+		seat <- f // has room for it
+		return
+	}
+	f.place = l.queue.PushBack(f)
+	p.hireLocked(l)
+	p.mu.Unlock()
+}
+
+// Withdraw takes back a fetch that still waits for a connection. If it reports false, Done has been called or will be.
+func (p *FetchPool) Withdraw(f *Fetch) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f.place == nil {
+		return false
+	}
+	f.lane.queue.Remove(f.place)
+	f.place = nil
+	return true
+}
+
+// Close closes all connections. Fetches that are under way, or wait, end with an error.
+func (p *FetchPool) Close() {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return
+	}
+	p.closed = true
+	close(p.done)
+	var waiting []*Fetch
+	for _, l := range p.lanes {
+		for f := l.popLocked(); f != nil; f = l.popLocked() {
+			waiting = append(waiting, f)
+		}
+	}
+	p.mu.Unlock()
+	p.connections.close()
+	for _, f := range waiting {
+		f.Done(nil, sarama.ErrClosedClient)
+	}
+	p.workers.Wait()
+}
+
+// hireLocked makes one more connection if fetches wait for more than are being made.
+func (p *FetchPool) hireLocked(l *lane) {
+	if p.closed || l.queue.Len() <= l.dialing || l.workers >= p.limit {
+		return
+	}
+	l.workers++
+	l.dialing++
+	p.workers.Add(1)
+	go p.work(l)
+}
+
+func (l *lane) popLocked() *Fetch {
+	front := l.queue.Front()
+	if front == nil {
+		return nil
+	}
+	f := l.queue.Remove(front).(*Fetch)
+	f.place = nil
+	return f
+}
+
+// work makes a connection and serves fetches on it until it breaks, has been idle for long, or the pool is closed.
+func (p *FetchPool) work(l *lane) {
+	defer p.workers.Done()
+	conn, err := p.connect(l.address)
+	p.mu.Lock()
+	l.dialing--
+	if err != nil {
+		f := l.popLocked() // each attempt that fails is the answer to one of those who wait
+		p.leaveLocked(l)
+		p.mu.Unlock()
+		if f != nil {
+			f.Done(nil, &callError{address: l.address, err: err})
+		}
+		return
+	}
+	p.mu.Unlock()
+
+	seat := make(chan *Fetch, 1)
+	var previous func() // hands over the answer of the fetch before
+	fresh := true
+	for {
+		f := p.take(l, seat, previous)
+		if f == nil {
+			p.connections.drop(conn)
+			return
+		}
+		var response *sarama.FetchResponse
+		conn, response, err = p.serve(l, conn, fresh, f)
+		fresh = false
+		if conn == nil {
+			p.mu.Lock()
+			p.leaveLocked(l)
+			p.mu.Unlock()
+			f.Done(nil, err)
+			return
+		}
+		previous = func() { f.Done(response, err) }
+		if response != nil && response.ThrottleTime > 0 {
+			previous()
+			previous = nil
+			p.pause(min(response.ThrottleTime, longestThrottle)) // sarama would wait too, and could not be stopped
+		}
+	}
+}
+
+// leaveLocked counts a worker out, and lets another take its place if it is needed.
+func (p *FetchPool) leaveLocked(l *lane) {
+	l.workers--
+	p.hireLocked(l)
+	if l.workers == 0 && l.queue.Len() == 0 && p.lanes[l.address] == l {
+		delete(p.lanes, l.address)
+	}
+}
+
+// take gives the next fetch, or nil when the connection has been idle for long enough. The connection is free for others before
+// the answer of the fetch before is handed over, so that who asks again at once finds it.
+func (p *FetchPool) take(l *lane, seat chan *Fetch, previous func()) *Fetch {
+	p.mu.Lock()
+	f := l.popLocked()
+	if f == nil {
+		l.idle = append(l.idle, seat)
+	}
+	p.mu.Unlock()
+	if previous != nil {
+		previous()
+	}
+	if f != nil {
+		return f
+	}
+	timer := time.NewTimer(idleLongest)
+	defer timer.Stop()
+	select {
+	case f = <-seat:
+		return f
+	case <-timer.C:
+	case <-p.done:
+	}
+	p.mu.Lock()
+	i := slices.IndexFunc(l.idle, func(other chan<- *Fetch) bool { return other == seat })
+	if i < 0 { // somebody was quicker
+		p.mu.Unlock()
+		return <-seat
+	}
+	l.idle = slices.Delete(l.idle, i, i+1)
+	p.leaveLocked(l)
+	p.mu.Unlock()
+	return nil
+}
+
+// serve makes one fetch. It gives the connection to go on with, which is nil when it broke.
+//
+// A connection that was idle may be one that the broker closed meanwhile, which says nothing about the broker: the fetch, which
+// changes nothing there, is sent again on a new one.
+func (p *FetchPool) serve(l *lane, conn *connection, fresh bool, f *Fetch) (*connection, *sarama.FetchResponse, error) {
+	if f.Begin != nil {
+		if err := f.Begin(); err != nil {
+			return conn, nil, err
+		}
+	}
+	for {
+		f.Request.MaxWaitTime = int32(p.wait(l, f) / time.Millisecond)
+		response, err := conn.broker.Fetch(f.Request)
+		if err == nil {
+			return conn, response, nil
+		}
+		p.connections.drop(conn)
+		if fresh || !isConnection(err) || isTimeout(err) {
+			return nil, nil, &callError{address: l.address, err: err}
+		}
+		fresh = true
+		if conn, err = p.connect(l.address); err != nil {
+			return nil, nil, &callError{address: l.address, err: err}
+		}
+	}
+}
+
+// wait is how long the broker may wait for records: all who want its connections have their turn within shareTurn.
+func (p *FetchPool) wait(l *lane, f *Fetch) time.Duration {
+	p.mu.Lock()
+	demand := l.workers - len(l.idle) + l.queue.Len()
+	p.mu.Unlock()
+	wait := min(f.Wait, time.Until(f.Until))
+	if 2*demand > p.limit {
+		wait = min(wait, shareTurn*time.Duration(p.limit)/time.Duration(max(demand, p.limit)))
+	}
+	return max(wait, 0)
+}
+
+func (p *FetchPool) connect(address string) (*connection, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), p.dialLongest) // Close ends it too
+	defer cancel()
+	return p.connections.connect(ctx, address)
+}
+
+func (p *FetchPool) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-p.done:
+	}
+}

@@ -1,0 +1,342 @@
+package reader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/weir-gateway/weir/core/internal/fault"
+	"github.com/weir-gateway/weir/core/internal/kafka"
+)
+
+// ask is one request to one broker.
+type ask struct {
+	call     *call
+	address  string
+	parts    []*part
+	bytes    int
+	fetch    kafka.Fetch
+	awaited  bool         // a call with data still waits for its answer
+	reserved atomic.Int64 // bytes taken from the budget; -1: it has not come so far
+	state    atomic.Int32
+	response *sarama.FetchResponse
+	err      error
+}
+
+// The states of an ask.
+const (
+	underWay int32 = iota
+	answered
+	abandoned // the call has ended: whoever gets the answer drops it
+)
+
+// dispatch asks for every partition that is to be asked for now: one request to each broker.
+func (c *call) dispatch() {
+	now := time.Now()
+	first := len(c.asks)
+	for i := range c.parts {
+		p := &c.parts[(i+c.turn)%len(c.parts)]
+		if p.out || p.settled || !c.due(p, now) {
+			continue
+		}
+		address, found := c.locate(p)
+		p.asked, p.forced = true, false
+		if !found {
+			continue
+		}
+		p.out = true
+		c.join(address, p, first)
+	}
+	if len(c.asks) > 1 {
+		c.several = true
+	}
+	for _, a := range c.asks[first:] {
+		c.send(a, now)
+	}
+}
+
+// due reports whether a partition is to be asked for.
+func (c *call) due(p *part, now time.Time) bool {
+	switch {
+	case p.forced, !p.asked:
+		return true
+	case !c.enough.IsZero():
+		return false
+	case p.err != nil:
+		return !now.Before(p.retryAt) && now.Before(c.lastRetry())
+	default:
+		return now.Before(c.until)
+	}
+}
+
+// join adds a partition to the request to an address, among those that are made now.
+func (c *call) join(address string, p *part, first int) {
+	if !p.alone {
+		for _, a := range c.asks[first:] {
+			if a.address == address && !a.parts[0].alone {
+				a.parts = append(a.parts, p)
+				return
+			}
+		}
+	}
+	a := &ask{call: c, address: address, parts: []*part{p}}
+	a.reserved.Store(-1)
+	c.asks = append(c.asks, a)
+}
+
+// send makes the request and hands it to the pool.
+func (c *call) send(a *ask, now time.Time) {
+	r := c.reader
+	left := max(1, c.options.MaxBytes-c.gathered)
+	a.bytes = min(max(1, left*len(a.parts)/max(1, c.live)), r.fetchBytes)
+	share := max(a.bytes/len(a.parts), min(a.bytes, leastShare))
+	if p := a.parts[0]; p.alone {
+		a.bytes = min(max(left, p.more), max(r.fetchBytes, p.more), largestFetch)
+		share = a.bytes
+	}
+	request := &sarama.FetchRequest{
+		Version: r.version, MinBytes: int32(max(1, min(c.options.MinBytes-c.gathered, a.bytes))), MaxBytes: int32(a.bytes),
+		SessionEpoch: -1, // no session: who reads what changes with every call
+	}
+	if c.options.Committed {
+		request.Isolation = sarama.ReadCommitted
+	}
+	for _, p := range a.parts {
+		request.AddBlock(p.result.Topic, p.result.Partition, p.next, int32(share), -1)
+		a.awaited = a.awaited || !p.answered || p.alone
+	}
+	a.fetch = kafka.Fetch{Request: request, Wait: c.wait(a, now), Until: c.until, Begin: a.begin, Done: a.done}
+	r.pool.Submit(a.address, &a.fetch)
+}
+
+// wait is how long the broker may wait for records. Alone, it is as long as sensible. With several brokers the first to answer ends the
+// call, and the requests to the others keep their connections until their wait is over: so all are asked for what they have at first,
+// and then wait no longer than half of what the call has taken so far.
+func (c *call) wait(a *ask, now time.Time) time.Duration {
+	switch {
+	case !c.several:
+		return longestPoll
+	case a.awaited:
+		return 0
+	default:
+		return min(max(now.Sub(c.started)/2, 20*time.Millisecond), longestPoll)
+	}
+}
+
+// begin reserves room, when there is a connection. Until then nothing is held: a thousand polls that wait hold nothing.
+func (a *ask) begin() error {
+	c := a.call
+	deadline := c.until
+	if least := c.started.Add(leastRoomWait); least.After(deadline) {
+		deadline = least
+	}
+	budget := &c.reader.budget
+	if err := budget.reserve(c.ctx, deadline, int64(a.bytes)); err != nil {
+		return err
+	}
+	a.reserved.Store(int64(a.bytes))
+	if budget.wanted() {
+		a.fetch.Wait = min(a.fetch.Wait, 20*time.Millisecond) // others could use the room
+	}
+	return nil
+}
+
+// done takes the answer. It runs on the pool's goroutine.
+func (a *ask) done(response *sarama.FetchResponse, err error) {
+	c := a.call
+	a.response, a.err = response, err
+	if err != nil {
+		c.reader.count(err)
+	}
+	if !a.state.CompareAndSwap(underWay, answered) {
+		a.giveBack()
+		return
+	}
+	c.mu.Lock()
+	c.answers = append(c.answers, a)
+	c.mu.Unlock()
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (a *ask) giveBack() {
+	if reserved := a.reserved.Swap(0); reserved > 0 {
+		a.call.reader.budget.adjust(-reserved)
+	}
+}
+
+// abandon lets go of what is still under way: requests that wait for a connection are taken back, others end by themselves.
+func (c *call) abandon() {
+	for _, a := range c.asks {
+		if c.reader.pool.Withdraw(&a.fetch) {
+			continue
+		}
+		sent := a.reserved.Load() >= 0
+		if !a.state.CompareAndSwap(underWay, abandoned) {
+			a.giveBack()
+			continue
+		}
+		for _, p := range a.parts {
+			p.unanswered = sent && !p.answered && c.enough.IsZero()
+		}
+	}
+	c.asks = nil
+}
+
+// receive takes an answer into the results.
+func (c *call) receive(a *ask) {
+	for i, other := range c.asks {
+		if other == a {
+			c.asks = append(c.asks[:i], c.asks[i+1:]...)
+			break
+		}
+	}
+	for _, p := range a.parts {
+		p.out = false
+	}
+	var held int64
+	switch {
+	case a.err != nil:
+		c.refuse(a)
+	case a.response.ErrorCode != 0:
+		err := sarama.KError(a.response.ErrorCode)
+		c.reader.count(err)
+		for _, p := range a.parts {
+			c.fail(p, err)
+		}
+	default:
+		held = c.merge(a)
+	}
+	c.held += held
+	if change := held - max(0, a.reserved.Swap(0)); change != 0 {
+		c.reader.budget.adjust(change)
+	}
+}
+
+// refuse takes a request that came to nothing.
+func (c *call) refuse(a *ask) {
+	switch f := kafka.Fault(a.err); {
+	case f.Code == fault.Unavailable: // closed
+		c.fatal = f
+	case f.Code == fault.Overloaded:
+		c.refused = f
+		for _, p := range a.parts {
+			c.postpone(p, f)
+		}
+	case f.Code != fault.KafkaFailed && f.Code != fault.Internal: // the way to the broker
+		for _, p := range a.parts {
+			c.fail(p, a.err)
+		}
+	case len(a.parts) > 1: // something in the answer cannot be read: each by itself, so that it costs only the one that has it
+		for _, p := range a.parts {
+			p.alone, p.forced = true, true
+		}
+	default:
+		p := a.parts[0]
+		c.settle(p, fault.Wrap(fault.KafkaFailed, a.err,
+			fmt.Sprintf("A batch of partition %s-%d at offset %d or soon after cannot be read.", p.result.Topic, p.result.Partition, p.next)))
+	}
+}
+
+// merge takes what brokers gave, and gives how many bytes of memory it is.
+func (c *call) merge(a *ask) (held int64) {
+	var hungry []*part
+	for _, p := range a.parts {
+		block := a.response.GetBlock(p.result.Topic, p.result.Partition)
+		switch {
+		case block == nil: // the answer was full before
+			hungry = append(hungry, p)
+		case block.Err != sarama.ErrNoError:
+			c.blame(p, block.Err)
+		default:
+			t := take(block, p.next, c.options.Committed)
+			held += t.held
+			c.gathered += t.logged
+			moved := t.next > p.next
+			c.note(p, block, &t)
+			if !moved && (t.more > 0 || p.next < p.result.Readable) {
+				p.more = t.more
+				hungry = append(hungry, p)
+			}
+		}
+	}
+	if len(hungry) > 0 {
+		c.feed(a, hungry)
+	}
+	return held
+}
+
+// note takes what one partition gave.
+func (c *call) note(p *part, block *sarama.FetchResponseBlock, t *taken) {
+	result := p.result
+	p.answered, p.alone, p.broken, p.err, p.failures = true, false, false, nil, 0
+	p.next = t.next
+	result.LogStart, result.HighWatermark, result.Readable = block.LogStartOffset, block.HighWaterMarkOffset, block.HighWaterMarkOffset
+	if c.options.Committed && block.LastStableOffset >= 0 {
+		result.Readable = block.LastStableOffset
+	}
+	if len(result.Records) == 0 {
+		result.Records = t.records
+	} else {
+		result.Records = append(result.Records, t.records...)
+	}
+}
+
+// feed asks once more, alone, for one of the partitions that have records and gave none because others filled the answer, or because
+// their next batch is larger than what was asked: Kafka gives the first batch of an answer whatever its size. They take turns over the
+// calls, so that none is starved.
+func (c *call) feed(a *ask, hungry []*part) {
+	p := hungry[c.turn%len(hungry)]
+	if len(a.parts) == 1 {
+		if p.more == 0 || a.bytes >= largestFetch { // nothing in what the broker says helps: as if it had nothing
+			return
+		}
+		p.more = max(p.more, 2*a.bytes)
+	}
+	p.alone, p.forced = true, true
+}
+
+// blame takes the error of one partition.
+func (c *call) blame(p *part, code sarama.KError) {
+	c.reader.count(code)
+	if code == sarama.ErrOffsetOutOfRange {
+		c.settle(p, fault.Wrap(fault.OffsetOutOfRange, code,
+			fmt.Sprintf("Offset %d is out of range for partition %s-%d.", p.next, p.result.Topic, p.result.Partition)))
+		return
+	}
+	if kafka.Retriable(code) {
+		c.postpone(p, kafka.Fault(code))
+		return
+	}
+	c.settle(p, kafka.Fault(code))
+}
+
+// count tells the observer of an error that Kafka gave, or the way to it.
+func (r *Reader) count(err error) { r.countAs("fetch", err) }
+
+func (r *Reader) countAs(operation string, err error) {
+	var own *fault.Error
+	if r.observer == nil || errors.As(err, &own) && own.Cause == nil || errors.Is(err, sarama.ErrClosedClient) || errors.Is(err, context.Canceled) {
+		return // no room, or an end of ours
+	}
+	r.observer.KafkaError(operation, kafka.ErrorName(err))
+}
+
+// fetchVersion is the newest version of the request that both sarama and brokers of a version speak. Older brokers than that lower it.
+func fetchVersion(version sarama.KafkaVersion) int16 {
+	for _, v := range []struct {
+		since   sarama.KafkaVersion
+		request int16
+	}{{sarama.V2_7_0_0, 12}, {sarama.V2_3_0_0, 11}, {sarama.V2_1_0_0, 10}, {sarama.V2_0_0_0, 8}, {sarama.V1_1_0_0, 7}} {
+		if version.IsAtLeast(v.since) {
+			return v.request
+		}
+	}
+	return 6
+}
