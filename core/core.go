@@ -15,6 +15,7 @@ import (
 	"github.com/weir-gateway/weir/core/internal/kafka/producer"
 	"github.com/weir-gateway/weir/core/internal/kafka/reader"
 	"github.com/weir-gateway/weir/core/internal/rest"
+	"github.com/weir-gateway/weir/core/internal/rest/peer"
 	"github.com/weir-gateway/weir/core/internal/rest/v1"
 	"github.com/weir-gateway/weir/core/internal/rest/v2"
 	"github.com/weir-gateway/weir/core/internal/rest/v3"
@@ -28,6 +29,7 @@ type Core struct {
 	logger   *slog.Logger
 	metrics  *telemetry.Metrics
 	clusters []*cluster
+	peers    *peer.Peers // nil: alone
 	state    state
 }
 
@@ -59,7 +61,11 @@ func New(ctx context.Context, settings config.Config, logger *slog.Logger) (*Cor
 		}
 		served = append(served, opened)
 	}
-	c.handler = rest.NewHandler(&settings, rest.Dependencies{Clusters: served, Routes: Routes(settings.API), Logger: logger, Metrics: c.metrics})
+	peers, err := c.connect(&settings, logger)
+	if err != nil {
+		return nil, errors.Join(err, c.Close(ctx))
+	}
+	c.handler = rest.NewHandler(&settings, rest.Dependencies{Clusters: served, Routes: Routes(settings.API), Logger: logger, Metrics: c.metrics, Peers: peers})
 	return c, nil
 }
 
@@ -151,7 +157,10 @@ func (c *cluster) ready() error {
 func (c *Core) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.handler.ServeHTTP(w, r) }
 
 // Drain begins the end: the gateway reports itself not ready at once, and answers go on.
-func (c *Core) Drain() { c.state.drain() }
+func (c *Core) Drain() {
+	c.state.drain()
+	c.leavePeers()
+}
 
 // EndStreams ends what would last: streams stop reading and finish what they have read, reads that wait answer with what they have,
 // and kept-alive connections close after their next answer. Consumer groups are left at once, so that other members own the
@@ -180,6 +189,7 @@ func (c *Core) Wait(ctx context.Context) error { return c.handler.Wait(ctx) }
 // unknown; the error says of which cluster. Nothing may be served any more.
 func (c *Core) Close(ctx context.Context) error {
 	c.state.drain()
+	c.closePeers()
 	var failed []error
 	for _, part := range c.clusters {
 		if part.consumers != nil {

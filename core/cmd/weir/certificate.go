@@ -24,11 +24,11 @@ type certificate struct {
 // certificateCheck is how often, at most, the files are looked at. They are looked at when a client connects.
 const certificateCheck = 10 * time.Second
 
-func watchCertificate(file, key string, logger *slog.Logger) (*certificate, error) {
+func watchCertificate(path, file, key string, logger *slog.Logger) (*certificate, error) {
 	c := &certificate{file: file, key: key, logger: logger}
 	pair, err := tls.LoadX509KeyPair(file, key)
 	if err != nil {
-		return nil, fmt.Errorf("listen.tls: %w. certificate_file and key_file must be a pair in PEM form", err)
+		return nil, fmt.Errorf("%s: %w. certificate_file and key_file must be a pair in PEM form", path, err)
 	}
 	c.current, c.stamp, c.checked = &pair, c.stamps(), time.Now()
 	return c, nil

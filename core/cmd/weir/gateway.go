@@ -18,25 +18,36 @@ import (
 	"github.com/weir-gateway/weir/core/config"
 )
 
-// gateway is a core with its two listeners.
+// gateway is a core with its listeners.
 type gateway struct {
 	settings   config.Config
 	logger     *slog.Logger
 	core       *core.Core
 	clients    net.Listener
 	management net.Listener // nil: off
+	peers      net.Listener // nil: alone
 }
 
 // listen opens the listeners before anything else, so that a port in use is told at once.
 func listen(ctx context.Context, settings config.Config, logger *slog.Logger) (*gateway, error) {
 	g := &gateway{settings: settings, logger: logger}
 	var err error
-	if g.clients, err = net.Listen("tcp", settings.Listen.Address); err != nil {
-		return nil, fmt.Errorf("listen.address: %w. Choose another address, or stop what uses it", err)
-	}
-	if settings.Management.Address != "" {
-		if g.management, err = net.Listen("tcp", settings.Management.Address); err != nil {
-			return nil, errors.Join(fmt.Errorf("management.address: %w. Choose another address, or stop what uses it", err), g.clients.Close())
+	for _, one := range []struct {
+		listener *net.Listener
+		name     string
+		address  string
+		wanted   bool
+	}{
+		{&g.clients, "listen.address", settings.Listen.Address, true},
+		{&g.management, "management.address", settings.Management.Address, settings.Management.Address != ""},
+		{&g.peers, "peers.address", settings.Peers.Address, settings.Peers.NodeID != ""},
+	} {
+		if !one.wanted {
+			continue
+		}
+		if *one.listener, err = net.Listen("tcp", one.address); err != nil {
+			*one.listener = nil
+			return nil, errors.Join(fmt.Errorf("%s: %w. Choose another address, or stop what uses it", one.name, err), g.close())
 		}
 	}
 	if g.core, err = core.New(ctx, settings, logger); err != nil {
@@ -46,11 +57,13 @@ func listen(ctx context.Context, settings config.Config, logger *slog.Logger) (*
 }
 
 func (g *gateway) close() error {
-	err := g.clients.Close()
-	if g.management != nil {
-		err = errors.Join(err, g.management.Close())
+	var failed []error
+	for _, listener := range []net.Listener{g.clients, g.management, g.peers} {
+		if listener != nil {
+			failed = append(failed, listener.Close())
+		}
 	}
-	return err
+	return errors.Join(failed...)
 }
 
 // run serves until ctx ends, then drains: not ready first, then no new connections and no more reading of streams, then what
@@ -60,7 +73,11 @@ func (g *gateway) run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, g.close(), g.core.Close(ctx))
 	}
-	failed := make(chan error, 2)
+	peers, err := g.peerServer()
+	if err != nil {
+		return errors.Join(err, g.close(), g.core.Close(ctx))
+	}
+	failed := make(chan error, 3)
 	serve := func(server *http.Server, listener net.Listener, tls bool) {
 		var err error
 		if tls {
@@ -71,6 +88,9 @@ func (g *gateway) run(ctx context.Context) error {
 		if !errors.Is(err, http.ErrServerClosed) {
 			failed <- err
 		}
+	}
+	if peers != nil { // before clients: what they ask for may be with a peer
+		go serve(peers, netutil.LimitListener(g.peers, g.settings.Listen.MaxConnections), peers.TLSConfig != nil)
 	}
 	go serve(clients, netutil.LimitListener(g.clients, g.settings.Listen.MaxConnections), clients.TLSConfig != nil)
 	var management *http.Server
@@ -86,17 +106,23 @@ func (g *gateway) run(ctx context.Context) error {
 		g.core.Drain()
 		time.Sleep(g.settings.Shutdown.ReadinessDelay)
 	}
-	return errors.Join(err, g.drain(clients, management))
+	return errors.Join(err, g.drain(clients, peers, management))
 }
 
-// drain ends a gateway that has reported itself not ready.
-func (g *gateway) drain(clients, management *http.Server) error {
+// drain ends a gateway that has reported itself not ready. The peers' listener ends after the clients': what it serves are clients'
+// requests too, and those that this gateway passes on are answered meanwhile.
+func (g *gateway) drain(clients, peers, management *http.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), g.settings.Shutdown.Timeout)
 	defer cancel()
 	g.core.EndStreams()
 	var failed []error
 	if err := clients.Shutdown(ctx); err != nil {
 		failed = append(failed, fmt.Errorf("requests were cut: %w", err), clients.Close())
+	}
+	if peers != nil {
+		if err := peers.Shutdown(ctx); err != nil {
+			failed = append(failed, fmt.Errorf("requests of peers were cut: %w", err), peers.Close())
+		}
 	}
 	if err := g.core.Wait(ctx); err != nil {
 		failed = append(failed, err)
@@ -112,26 +138,46 @@ func (g *gateway) drain(clients, management *http.Server) error {
 
 // clientServer is the server that clients reach, with TLS if a certificate is configured.
 func (g *gateway) clientServer() (*http.Server, error) {
-	listen := &g.settings.Listen
 	server := core.NewServer(g.settings, g.core, g.logger)
-	if listen.TLS.CertificateFile == "" {
-		return server, nil
+	var err error
+	server.TLSConfig, err = g.serverTLS("listen.tls", g.settings.Listen.TLS)
+	return server, err
+}
+
+// peerServer is the server that peers reach; nil when the gateway is alone.
+func (g *gateway) peerServer() (*http.Server, error) {
+	if g.peers == nil {
+		return nil, nil
 	}
-	certificate, err := watchCertificate(listen.TLS.CertificateFile, listen.TLS.KeyFile, g.logger)
+	settings, err := g.serverTLS("peers.tls", g.settings.Peers.TLS)
 	if err != nil {
 		return nil, err
 	}
-	server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.get}
-	if listen.TLS.ClientCAFile != "" {
-		pem, err := os.ReadFile(listen.TLS.ClientCAFile)
-		if err != nil {
-			return nil, fmt.Errorf("listen.tls.client_ca_file: %w", err)
-		}
-		server.TLSConfig.ClientCAs = x509.NewCertPool()
-		if !server.TLSConfig.ClientCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("listen.tls.client_ca_file: %s holds no certificate in PEM form", listen.TLS.ClientCAFile)
-		}
-		server.TLSConfig.ClientAuth = tls.RequireAndVerifyClientCert
-	}
+	server := core.NewPeerServer(g.settings, g.core.Internal(), g.logger)
+	server.TLSConfig = settings
 	return server, nil
+}
+
+// serverTLS is a listener's TLS, nil without a certificate. path is the setting that errors name.
+func (g *gateway) serverTLS(path string, settings config.ServerTLS) (*tls.Config, error) {
+	if settings.CertificateFile == "" {
+		return nil, nil
+	}
+	certificate, err := watchCertificate(path, settings.CertificateFile, settings.KeyFile, g.logger)
+	if err != nil {
+		return nil, err
+	}
+	made := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.get}
+	if settings.ClientCAFile != "" {
+		pem, err := os.ReadFile(settings.ClientCAFile)
+		if err != nil {
+			return nil, fmt.Errorf("%s.client_ca_file: %w", path, err)
+		}
+		made.ClientCAs = x509.NewCertPool()
+		if !made.ClientCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s.client_ca_file: %s holds no certificate in PEM form", path, settings.ClientCAFile)
+		}
+		made.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return made, nil
 }

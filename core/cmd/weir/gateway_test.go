@@ -259,7 +259,7 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	first, firstKey := ca.issue(t, 10)
 	replace(first, firstKey, time.Hour)
 	var logged output
-	watched, err := watchCertificate(file, key, slog.New(slog.NewTextHandler(&logged, nil)))
+	watched, err := watchCertificate("listen.tls", file, key, slog.New(slog.NewTextHandler(&logged, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +283,7 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	if got := serial(); got != 11 {
 		t.Fatalf("serial %d after the replacement", got)
 	}
-	if _, err := watchCertificate(filepath.Join(directory, "absent.pem"), key, slog.New(slog.DiscardHandler)); err == nil {
+	if _, err := watchCertificate("listen.tls", filepath.Join(directory, "absent.pem"), key, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("an absent certificate is accepted")
 	}
 }

@@ -287,7 +287,7 @@ func (h *Handler) run(x *exchange, route *served) error {
 	}
 	var lost error // why the instance cannot be asked, said in a type that the client takes
 	if route.Instance {
-		passed, err := h.toOwner(x)
+		passed, err := h.toOwner(x, route.Waits)
 		if passed {
 			return nil
 		}
@@ -435,7 +435,7 @@ func (h *Handler) logAccess(x *exchange, duration time.Duration) {
 	}
 	r := &x.request
 	line := telemetry.Access{Level: level, RequestID: r.ID, Operation: x.id, Method: r.Method, Path: r.URL.Path, Status: x.status, Bytes: x.bytes,
-		Duration: duration, Remote: r.RemoteAddr, Principal: r.Principal.ID}
+		Duration: duration, Remote: r.RemoteAddr, Principal: r.Principal.ID, From: r.from, To: r.to}
 	line.Failed = x.tally.records[record.NotPersisted].Load() + x.tally.unread.Load()
 	line.Unknown = x.tally.records[record.Unknown].Load()
 	line.Records = x.tally.records[record.Persisted].Load() + line.Failed + line.Unknown + x.tally.given.Load()

@@ -26,9 +26,9 @@ type Peers interface {
 	// Place says on which node an instance whose name a client chose is to be made: the first of nodes that can be reached, where ""
 	// is this one. taken says that nodes[0] has told to hold such an instance already. name is the chosen name without a hint.
 	Place(ctx context.Context, key consumer.Key) (name string, nodes []string, taken bool)
-	// Claim tells the peers that this node holds an instance of a chosen name, if it is not where they would look for it. It returns
-	// when all that can be reached know, after half a second at the latest.
-	Claim(ctx context.Context, key consumer.Key)
+	// Claim tells the peers that this node holds an instance of a chosen name, if it is not where they would look for it, and with always
+	// in any case. It returns when all that can be reached know, after half a second at the latest.
+	Claim(ctx context.Context, key consumer.Key, always bool)
 	// Release takes a claim back when the instance has ended. Without it the claim ends some time after the instance's last call.
 	Release(ctx context.Context, key consumer.Key)
 	// Forward passes a request on to a node and its answer back, as it comes. At an error nothing has been written to w: ErrUnreachable
@@ -59,6 +59,7 @@ type passing struct {
 	from      string   // the node that passed the request on to this one; such a request is never passed on again
 	to        string   // the node that it was passed on to
 	places    []string // where the instance that is being made belongs, by preference
+	rehinted  bool     // the name that was chosen has a hint, which may be of another node
 	bodyBytes []byte   // the body, when it was read whole
 }
 
@@ -93,6 +94,7 @@ func (r *Request) PlaceInstance(group, chosen string) (name string, err error) {
 		return chosen, nil
 	}
 	name, places, taken := r.peers.Place(r.Context(), r.InstanceKey(group, chosen))
+	r.rehinted = name != chosen
 	if r.from == "" {
 		r.places = places
 		return name, nil
@@ -106,7 +108,7 @@ func (r *Request) PlaceInstance(group, chosen string) (name string, err error) {
 // ClaimInstance is called when an instance of a chosen name has been made, before the answer.
 func (r *Request) ClaimInstance(ctx context.Context, group, name string) {
 	if r.peers != nil {
-		r.peers.Claim(ctx, r.InstanceKey(group, name))
+		r.peers.Claim(ctx, r.InstanceKey(group, name), r.rehinted)
 	}
 }
 
@@ -123,8 +125,9 @@ func (h *Handler) ServeForwarded(w http.ResponseWriter, r *http.Request, call Ca
 }
 
 // toOwner finds the instance that the request is about, and passes the request on if it is elsewhere. passed: it has been answered. An
-// error is for the client, once it is known what it accepts.
-func (h *Handler) toOwner(x *exchange) (passed bool, err error) {
+// error is for the client, once it is known what it accepts. waits: the request may wait for records; when the gateway shuts down it is
+// given up, since its wait loses nothing.
+func (h *Handler) toOwner(x *exchange, waits bool) (passed bool, err error) {
 	r := &x.request
 	r.Instance = r.PathValue("instance")
 	if h.peers == nil {
@@ -136,13 +139,21 @@ func (h *Handler) toOwner(x *exchange) (passed bool, err error) {
 		return false, nil
 	}
 	body := &passedBody{request: r}
-	out := *r.Request
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	keep := func() bool { return true }
+	if waits {
+		keep = context.AfterFunc(h.draining, cancel)
+		defer keep()
+	}
+	out := r.Request.WithContext(ctx)
 	if out.Body != nil && out.Body != http.NoBody && out.ContentLength != 0 {
 		out.Body = body
 		r.boundBody(h.settings.Limits.BodyTimeout)
 	}
-	err = h.forward(x, passingWriter{x, body}, &out, node)
-	body.abandon() // nobody reads it any more when the handler returns
+	defer body.abandon() // nobody may read it any more when the handler returns, or panics because the answer was cut
+	err = h.forward(x, passingWriter{x, body, keep}, out, node)
+	body.abandon()
 	if failed := body.failure(); failed != nil && err != nil {
 		return false, readFault(failed)
 	}
@@ -185,10 +196,12 @@ func (h *Handler) forward(x *exchange, w http.ResponseWriter, out *http.Request,
 // will read the rest.
 type passingWriter struct {
 	*exchange
-	body *passedBody
+	body     *passedBody
+	answered func() bool // the wait is over
 }
 
 func (w passingWriter) WriteHeader(status int) {
+	w.answered()
 	if status >= http.StatusOK && w.body.abandon() {
 		w.Header().Set("Connection", "close")
 	}

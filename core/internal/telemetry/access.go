@@ -26,6 +26,8 @@ type Access struct {
 	Records   int64  // with a fate that is known or not; 0: the request brought none
 	Failed    int64  // of them
 	Unknown   int64  // of them
+	From      string // the peer that passed the request on; empty: a client sent it
+	To        string // the peer that it was passed on to; empty: it was served here
 	Error     string // empty: none
 }
 
@@ -80,6 +82,12 @@ func (a *Access) attributes() []slog.Attr {
 	if a.Unknown > 0 {
 		attributes = append(attributes, slog.Int64("records_unknown", a.Unknown))
 	}
+	if a.From != "" {
+		attributes = append(attributes, slog.String("forwarded_from", a.From))
+	}
+	if a.To != "" {
+		attributes = append(attributes, slog.String("forwarded_to", a.To))
+	}
 	if a.Error != "" {
 		attributes = append(attributes, slog.String("error", a.Error))
 	}
@@ -118,6 +126,12 @@ func (a *Access) appendJSON(b []byte, now time.Time) []byte {
 	}
 	if a.Unknown > 0 {
 		number(`,"records_unknown":`, a.Unknown)
+	}
+	if a.From != "" {
+		text(`,"forwarded_from":`, a.From)
+	}
+	if a.To != "" {
+		text(`,"forwarded_to":`, a.To)
 	}
 	if a.Error != "" {
 		text(`,"error":`, a.Error)

@@ -29,6 +29,7 @@ type Metrics struct {
 	readBytes   atomic.Int64
 	refusals    *prometheus.CounterVec
 	kafkaErrors *prometheus.CounterVec
+	forwarded   *prometheus.CounterVec
 }
 
 // NewMetrics makes the metrics that count events. Gauges are added with Gauge by whoever owns what they measure.
@@ -44,11 +45,13 @@ func NewMetrics() *Metrics {
 			Help: "Requests refused at a bound before any work was done, by bound."}, []string{"bound"}),
 		kafkaErrors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_kafka_errors_total",
 			Help: "Errors that Kafka or the way to it answered with, by operation and Kafka's name of the error."}, []string{"operation", "error"}),
+		forwarded: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_forwarded_requests_total",
+			Help: "Requests passed on to the peer that holds their consumer instance, by that peer. They are in weir_http_requests_total of both."}, []string{"node"}),
 	}
 	version, revision := build()
 	info := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weir_build_info", Help: "1, labelled with what is running.",
 		ConstLabels: prometheus.Labels{"version": version, "revision": revision, "go": runtime.Version()}}, func() float64 { return 1 })
-	m.registry.MustRegister(m.requests, m.durations, m.refusals, m.kafkaErrors, info,
+	m.registry.MustRegister(m.requests, m.durations, m.refusals, m.kafkaErrors, m.forwarded, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.registry.MustRegister(
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "weir_records_read_total", Help: "Records that clients were given."},
@@ -126,6 +129,9 @@ func (m *Metrics) Refused(bound string) { m.refusals.WithLabelValues(bound).Inc(
 func (m *Metrics) KafkaError(operation, name string) {
 	m.kafkaErrors.WithLabelValues(operation, name).Inc()
 }
+
+// Forwarded counts a request that a peer answered; node is one of the configuration.
+func (m *Metrics) Forwarded(node string) { m.forwarded.WithLabelValues(node).Inc() }
 
 // Gauge registers a value that is read whenever metrics are. Labels are fixed pairs.
 func (m *Metrics) Gauge(name, help string, labels map[string]string, value func() float64) {
