@@ -248,7 +248,7 @@ type Consume struct {
 // Peers are the gateways that serve consumer instances together: a call that reaches one of them is passed on to the one that holds
 // the instance. All of them have the same nodes and secret.
 type Peers struct {
-	// NodeID is this gateway's id among the nodes. Empty: it is alone.
+	// NodeID is this gateway's id among the nodes: letters, digits, - and _. Empty: it is alone.
 	NodeID string `yaml:"node_id"`
 	// Address is the host:port of the internal listener, which only peers may reach.
 	Address string `yaml:"address"`
@@ -258,7 +258,8 @@ type Peers struct {
 	CAFile string `yaml:"ca_file"`
 	// Secret signs what peers tell each other, and the node hints in instance names and base URIs. At least 32 bytes.
 	Secret Secret `yaml:"secret"`
-	// PreviousSecret is still accepted, so that the secret can be changed on one node after the other.
+	// PreviousSecret is accepted too, so that the secret can be changed on one node after the other: first the new one here on all, then
+	// both exchanged on all, then the old one removed.
 	PreviousSecret Secret `yaml:"previous_secret"`
 	// Nodes are all gateways, this one included: for each node id the URL at which its internal listener is reached, such as
 	// http://10.0.0.7:8084.

@@ -25,6 +25,11 @@ func asRedacted(c config.Config) config.Config {
 			}
 		}
 	}
+	for _, secret := range []*config.Secret{&c.Peers.Secret, &c.Peers.PreviousSecret} {
+		if *secret != "" {
+			*secret = "***"
+		}
+	}
 	return c
 }
 

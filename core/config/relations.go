@@ -15,6 +15,7 @@ func (v *validator) relations(c Config) {
 	v.listeners(c)
 	v.clusters(c.Clusters)
 	v.api(c.API)
+	v.peers(c)
 	v.times(c)
 	v.sizes(c)
 }
