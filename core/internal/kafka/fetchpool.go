@@ -51,6 +51,7 @@ type Fetch struct {
 
 	lane  *lane
 	place *list.Element // in the queue of the lane, while it is there
+	signs int           // of the lane, when the fetch came
 }
 
 // lane is the connections to one broker, each with a goroutine of its own, and the fetches that wait for them.
@@ -60,6 +61,7 @@ type lane struct {
 	idle    []chan<- *Fetch // one for each idle connection, the one used last at the end
 	workers int
 	dialing int // of the workers
+	signs   int // of life: connections made and answers that came
 }
 
 // NewFetchPool makes a pool of at most limit connections to each broker of the cluster.
@@ -86,7 +88,7 @@ func (p *FetchPool) Submit(address string, f *Fetch) {
 		l = &lane{address: address}
 		p.lanes[address] = l
 	}
-	f.lane = l
+	f.lane, f.signs = l, l.signs
 	if n := len(l.idle); n > 0 {
 		seat := l.idle[n-1]
 		l.idle = l.idle[:n-1]
@@ -99,16 +101,17 @@ func (p *FetchPool) Submit(address string, f *Fetch) {
 	p.mu.Unlock()
 }
 
-// Withdraw takes back a fetch that still waits for a connection. If it reports false, Done has been called or will be.
-func (p *FetchPool) Withdraw(f *Fetch) bool {
+// Withdraw takes back a fetch that still waits for a connection. If it was not waiting, Done has been called or will be. silent says that
+// nothing at all has come from the broker since Submit: it is not that others had the connections, it does not answer.
+func (p *FetchPool) Withdraw(f *Fetch) (waited, silent bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if f.place == nil {
-		return false
+		return false, false
 	}
 	f.lane.queue.Remove(f.place)
 	f.place = nil
-	return true
+	return true, f.lane.signs == f.signs
 }
 
 // Close closes all connections. Fetches that are under way, or wait, end with an error.
@@ -170,6 +173,7 @@ func (p *FetchPool) work(l *lane) {
 		}
 		return
 	}
+	l.signs++
 	p.mu.Unlock()
 
 	seat := make(chan *Fetch, 1)
@@ -213,6 +217,9 @@ func (p *FetchPool) leaveLocked(l *lane) {
 // the answer of the fetch before is handed over, so that who asks again at once finds it.
 func (p *FetchPool) take(l *lane, seat chan *Fetch, previous func()) *Fetch {
 	p.mu.Lock()
+	if previous != nil {
+		l.signs++
+	}
 	f := l.popLocked()
 	if f == nil {
 		l.idle = append(l.idle, seat)
@@ -296,4 +303,15 @@ func (p *FetchPool) pause(d time.Duration) {
 	case <-timer.C:
 	case <-p.done:
 	}
+}
+
+// Connections is how many connections there are, those being made included.
+func (p *FetchPool) Connections() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, l := range p.lanes {
+		n += l.workers
+	}
+	return n
 }

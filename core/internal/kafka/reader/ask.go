@@ -174,16 +174,16 @@ func (a *ask) giveBack() {
 // abandon lets go of what is still under way: requests that wait for a connection are taken back, others end by themselves.
 func (c *call) abandon() {
 	for _, a := range c.asks {
-		if c.reader.pool.Withdraw(&a.fetch) {
-			continue
-		}
-		sent := a.reserved.Load() >= 0
-		if !a.state.CompareAndSwap(underWay, abandoned) {
-			a.giveBack()
-			continue
+		waited, silent := c.reader.pool.Withdraw(&a.fetch)
+		if !waited {
+			silent = a.reserved.Load() >= 0
+			if !a.state.CompareAndSwap(underWay, abandoned) {
+				a.giveBack()
+				continue
+			}
 		}
 		for _, p := range a.parts {
-			p.unanswered = sent && !p.answered && c.enough.IsZero()
+			p.unanswered = silent && !p.answered && c.enough.IsZero()
 		}
 	}
 	c.asks = nil

@@ -19,6 +19,7 @@ const (
 	grace = 200 * time.Millisecond
 	// With data at hand, a call waits this long for brokers that have not answered at all yet.
 	shortestSettle, longestSettle = 25 * time.Millisecond, 100 * time.Millisecond
+	aloneSettle                   = 500 * time.Millisecond
 	leastRoomWait                 = 100 * time.Millisecond
 	leastRetry                    = 150 * time.Millisecond // a leader that moved is asked again even when Wait is shorter
 	firstPause, longestPause      = 25 * time.Millisecond, 400 * time.Millisecond
@@ -149,8 +150,8 @@ func (c *call) satisfied() bool {
 // next is when to look again if nothing comes, or that the call is over.
 func (c *call) next(now time.Time) (at time.Time, over bool) {
 	if !c.enough.IsZero() {
-		settle := c.enough.Add(min(max(c.enough.Sub(c.started), shortestSettle), longestSettle))
-		return settle, !c.awaited() || !now.Before(settle) || !now.Before(c.limit)
+		settle := c.settleTime()
+		return settle, settle.IsZero() || !now.Before(settle) || !now.Before(c.limit)
 	}
 	if !now.Before(c.limit) {
 		return now, true
@@ -180,15 +181,18 @@ func (c *call) lastRetry() time.Time {
 	return c.until
 }
 
-// awaited reports whether an answer is out that a call with data still waits for: a broker's first, or one that a partition needs to
-// get anywhere.
-func (c *call) awaited() bool {
+// settleTime is until when a call that has enough waits for the answers that are out: for a broker's first a little, and longer for one
+// that a partition needs to get anywhere, from a broker that has just answered. It is zero when there are none of those.
+func (c *call) settleTime() (until time.Time) {
 	for _, a := range c.asks {
-		if a.awaited {
-			return true
+		switch {
+		case a.parts[0].alone:
+			return c.enough.Add(aloneSettle)
+		case a.awaited:
+			until = c.enough.Add(min(max(c.enough.Sub(c.started), shortestSettle), longestSettle))
 		}
 	}
-	return false
+	return until
 }
 
 // arrived gives the answers that have come.
