@@ -7,16 +7,24 @@
 //
 // What holds, whatever happens: a record that a client was given for good (its answer was written, or acknowledged by token) is the
 // only kind that is committed by itself; a record that was not is given again.
+//
+// An instance's state is guarded by its mutex, which is never held while a broker is asked. Nothing of an idle instance waits in a
+// goroutine: what is due at a time (heartbeats, joining again) is a timer, and runs in a goroutine that ends with it.
 package consumer
 
 import (
 	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weir-gateway/weir/core/config"
+	"github.com/weir-gateway/weir/core/internal/fault"
 	"github.com/weir-gateway/weir/core/internal/kafka"
 	"github.com/weir-gateway/weir/core/internal/kafka/reader"
-	"github.com/weir-gateway/weir/core/internal/record"
 )
 
 // Key names an instance. Owner is the caller that made it: to everyone else it does not exist.
@@ -38,153 +46,280 @@ type Options struct {
 	Committed bool
 }
 
+const (
+	endLongest = 2 * time.Second // what an instance that ends may take to commit and to leave its group
+	endAtOnce  = 64              // how many do so at the same time
+)
+
 // Consumers are the instances that this gateway holds on one cluster. It is safe for concurrent use.
 type Consumers struct {
-	client   *kafka.Client
-	reader   *reader.Reader
+	source   source
+	groups   groups
+	catalog  catalog
 	settings config.Consume
-	observer kafka.Observer
+	logger   *slog.Logger
+	listing  listing
+	tokenKey [32]byte
+	shut     func() // what is closed after all instances
+
+	ctx    context.Context // ends with Close, after the instances have left
+	cancel context.CancelFunc
+	work   sync.WaitGroup // the goroutines of all instances
+
+	rebalances atomic.Int64
+	polls      atomic.Int64
+
+	mu        sync.Mutex
+	closed    bool // no further instances
+	finished  bool // no further goroutines
+	instances map[Key]*Instance
+	perGroup  map[string]int
+	perOwner  map[string]int
+	reaper    *time.Timer // runs while there are instances
 }
 
-// New gives the consumer room of a client.
+// New gives the consumer room of a client. It is closed before the reader and the client are.
 func New(client *kafka.Client, reader *reader.Reader, settings config.Consume, observer kafka.Observer) *Consumers {
-	return &Consumers{client: client, reader: reader, settings: settings, observer: observer}
+	coordinators := newCoordinators(client, observer)
+	c := newConsumers(client.Lifetime(), reader, coordinators, &topics{client: client, observer: observer}, settings, client.Logger())
+	c.shut = coordinators.found.Close
+	return c
+}
+
+func newConsumers(ctx context.Context, source source, groups groups, catalog catalog, settings config.Consume, logger *slog.Logger) *Consumers {
+	c := &Consumers{
+		source: source, groups: groups, catalog: catalog, settings: settings, logger: logger, shut: func() {},
+		instances: map[Key]*Instance{}, perGroup: map[string]int{}, perOwner: map[string]int{},
+	}
+	_, _ = rand.Read(c.tokenKey[:]) // never fails
+	c.ctx, c.cancel = context.WithCancel(ctx)
+	return c
 }
 
 // Create makes an instance, without asking any broker. Errors: InstanceExists when the owner has one of that name in the group
 // already, TooManyInstances at a cap, Unavailable after Close.
-func (c *Consumers) Create(key Key, options Options) (*Instance, error) { panic("not written yet") }
+func (c *Consumers) Create(key Key, options Options) (*Instance, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	full := func(what, setting string, limit int) error {
+		return fault.Newf(fault.TooManyInstances, "Too many consumer instances: %s %d (%s). Delete instances that are not needed, or wait until idle ones expire.", what, limit, setting)
+	}
+	switch {
+	case c.closed:
+		return nil, shuttingDown(nil)
+	case c.instances[key] != nil:
+		return nil, fault.New(fault.InstanceExists, "Consumer with specified consumer ID already exists in the specified consumer group.")
+	case len(c.instances) >= c.settings.MaxInstances:
+		return nil, full("this gateway holds at most", "consume.max_instances", c.settings.MaxInstances)
+	case c.perGroup[key.Group] >= c.settings.MaxInstancesPerGroup:
+		return nil, full("a group may have at most", "consume.max_instances_per_group", c.settings.MaxInstancesPerGroup)
+	case c.perOwner[key.Owner] >= c.settings.MaxInstancesPerOwner:
+		return nil, full("a caller may have at most", "consume.max_instances_per_owner", c.settings.MaxInstancesPerOwner)
+	}
+	i := newInstance(c, key, options)
+	c.instances[key] = i
+	c.perGroup[key.Group]++
+	c.perOwner[key.Owner]++
+	c.reapLaterLocked()
+	return i, nil
+}
+
+func shuttingDown(cause error) error {
+	return fault.Wrap(fault.Unavailable, cause, "The gateway is shutting down. Send the request to another instance, or again later.")
+}
+
+func notFound() error { return fault.New(fault.InstanceNotFound, "Consumer instance not found.") }
 
 // Get gives an instance and begins its idle time anew. Error: InstanceNotFound.
-func (c *Consumers) Get(key Key) (*Instance, error) { panic("not written yet") }
+func (c *Consumers) Get(key Key) (*Instance, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := c.instances[key]
+	if i == nil {
+		return nil, notFound()
+	}
+	i.use()
+	return i, nil
+}
+
+// removeLocked takes an instance out, so that nobody finds it any more.
+func (c *Consumers) removeLocked(i *Instance) {
+	delete(c.instances, i.key)
+	if c.perGroup[i.key.Group]--; c.perGroup[i.key.Group] == 0 {
+		delete(c.perGroup, i.key.Group)
+	}
+	if c.perOwner[i.key.Owner]--; c.perOwner[i.key.Owner] == 0 {
+		delete(c.perOwner, i.key.Owner)
+	}
+}
 
 // Delete ends an instance: it commits if it commits by itself, leaves its group, and a read that is open ends with InstanceNotFound.
-// The instance is gone at once; the error, if any, is only InstanceNotFound.
-func (c *Consumers) Delete(ctx context.Context, key Key) error { panic("not written yet") }
+// The instance is gone at once; Delete returns when it has left, after two seconds at most. The error, if any, is only
+// InstanceNotFound.
+func (c *Consumers) Delete(_ context.Context, key Key) error {
+	c.mu.Lock()
+	i := c.instances[key]
+	if i != nil {
+		c.removeLocked(i)
+	}
+	c.mu.Unlock()
+	if i == nil {
+		return notFound()
+	}
+	i.end(notFound())
+	return nil
+}
 
 // Instances is how many there are.
-func (c *Consumers) Instances() int { panic("not written yet") }
+func (c *Consumers) Instances() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.instances)
+}
+
+// Statistics are figures for gauges and counters.
+type Statistics struct {
+	Instances  int   // that there are
+	Members    int   // of them, those that are settled members of their groups
+	Polls      int   // reads that are open, their answers not yet written
+	Rebalances int64 // that instances took part in, since the start
+}
+
+// Stats gives the figures of this moment.
+func (c *Consumers) Stats() Statistics {
+	c.mu.Lock()
+	all := make([]*Instance, 0, len(c.instances))
+	for _, i := range c.instances {
+		all = append(all, i)
+	}
+	c.mu.Unlock()
+	s := Statistics{Instances: len(all), Polls: int(c.polls.Load()), Rebalances: c.rebalances.Load()}
+	for _, i := range all {
+		i.mu.Lock()
+		if i.member != nil && i.member.state == stable {
+			s.Members++
+		}
+		i.mu.Unlock()
+	}
+	return s
+}
 
 // Close ends every instance as Delete does, all at once, so that other members own their partitions soon. Reads that are open end
 // with Unavailable. It returns when all have left or ctx ends.
-func (c *Consumers) Close(ctx context.Context) error { panic("not written yet") }
+func (c *Consumers) Close(ctx context.Context) error {
+	c.mu.Lock()
+	c.closed = true
+	all := make([]*Instance, 0, len(c.instances))
+	for _, i := range c.instances {
+		all = append(all, i)
+	}
+	for _, i := range all {
+		c.removeLocked(i)
+	}
+	if c.reaper != nil {
+		c.reaper.Stop()
+	}
+	c.mu.Unlock()
 
-// Instance is one consumer instance. Its methods may be called at any time from any goroutine; reads take turns, and everything else
-// takes effect in the middle of a read.
-type Instance struct{}
-
-// Options are what the instance was made with.
-func (i *Instance) Options() Options { panic("not written yet") }
-
-// Subscribe makes the instance a member that consumes topics, in place of those before. An empty list is Unsubscribe. A topic need not
-// exist. Error: IllegalState when it subscribes by pattern or has assignments ("Illegal state: Subscription to topics, partitions and pattern
-// are mutually exclusive").
-func (i *Instance) Subscribe(topics []string) error { panic("not written yet") }
-
-// SubscribePattern is Subscribe for every topic, now and later, whose whole name matches an RE2 expression and that visible allows (nil:
-// all). Internal topics are never matched. Errors: IllegalState as for Subscribe; Unprocessable when the expression is malformed or longer
-// than consume.pattern_length.
-func (i *Instance) SubscribePattern(pattern string, visible func(topic string) bool) error {
-	panic("not written yet")
+	done := make(chan struct{})
+	go func() { // ends with the instances, each of which has a bound
+		defer close(done)
+		c.endAll(all, shuttingDown(nil))
+		c.mu.Lock()
+		c.finished = true
+		c.mu.Unlock()
+		c.cancel()
+		c.work.Wait()
+		c.shut()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		c.cancel()
+		return fmt.Errorf("consumer instances were still leaving their groups: %w", ctx.Err())
+	}
 }
 
-// Unsubscribe ends subscription and assignments: the group is left.
-func (i *Instance) Unsubscribe(ctx context.Context) error { panic("not written yet") }
+// endAll ends instances that are already out of the map.
+func (c *Consumers) endAll(all []*Instance, why error) {
+	var ending sync.WaitGroup
+	slots := make(chan struct{}, endAtOnce)
+	for _, i := range all {
+		i.stop(why) // reads end now, whoever's turn it is to leave
+	}
+	for _, i := range all {
+		slots <- struct{}{}
+		ending.Go(func() {
+			defer func() { <-slots }()
+			i.end(why)
+		})
+	}
+	ending.Wait()
+}
 
-// Subscription gives the subscribed topics; for a pattern those that match now.
-func (i *Instance) Subscription() []string { panic("not written yet") }
+// enter begins work in a goroutine that exit ends. It is false when there is to be no more.
+func (c *Consumers) enter() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.finished {
+		return false
+	}
+	c.work.Add(1)
+	return true
+}
 
-// Assign makes the instance read the given partitions, without becoming a member; commits still go to the group. It replaces earlier
-// assignments; partitions that stay keep their positions. Error: IllegalState when the instance is subscribed.
-func (i *Instance) Assign(partitions []record.TopicPartition) error { panic("not written yet") }
+func (c *Consumers) exit() { c.work.Done() }
 
-// Assignment gives the partitions that the instance holds now, sorted by topic and number.
-func (i *Instance) Assignment() []record.TopicPartition { panic("not written yet") }
+// run runs f in a goroutine of its own, unless there is to be no more.
+func (c *Consumers) run(f func()) bool {
+	if !c.enter() {
+		return false
+	}
+	go func() {
+		defer c.exit()
+		f()
+	}()
+	return true
+}
 
-// State says why an answer holds no records.
-type State string
-
-// The states. The empty one is an answer with records, or one whose wait was over before anything could be said.
 const (
-	Rebalancing  State = "rebalancing"   // the group has not settled yet
-	NoPartitions State = "no-partitions" // there are more members than partitions, or the topics do not exist
-	AtEnd        State = "at-end"        // everything that was written has been delivered
+	shortestSweep = 10 * time.Millisecond
+	longestSweep  = time.Second
 )
 
-// PollOptions shape one read.
-type PollOptions struct {
-	// Wait is the longest that the read may take.
-	Wait time.Duration
-	// MinBytes is the instance's, or what the read asks for instead.
-	MinBytes int
-	// MaxBytes bounds keys and values together: a record that would reach it is left for the next read. The first record of an answer
-	// comes whatever its size.
-	MaxBytes int
-	// Ack is nil for a read without acknowledgement; otherwise the last token that the client has in full, "" for none yet.
-	Ack *string
-	// Decodable, if not nil, is asked of every record before it is taken. At an error the answer ends before that record, or is the error if
-	// the record is the first; the position stays there until someone seeks.
-	Decodable func(topic string, partition int32, r *record.Stored) error
-	// Stop, if not nil, ends the wait early when it is closed: with what there is.
-	Stop <-chan struct{}
+// reapLaterLocked arms the one timer that looks for instances that nobody uses.
+func (c *Consumers) reapLaterLocked() {
+	if c.reaper == nil {
+		pause := min(max(c.settings.InstanceTimeout/10, shortestSweep), longestSweep)
+		c.reaper = time.AfterFunc(pause, c.reap)
+	}
 }
 
-// Batch is the answer to one read. Done must be called exactly once.
-type Batch struct {
-	// Ranges are the records in the order of delivery, no partition twice.
-	Ranges []record.Range
-	// State says why there are no records.
-	State State
-	// Token acknowledges this answer when the next read carries it; empty without Ack.
-	Token string
-	// Again says that these ranges were delivered before and not acknowledged.
-	Again bool
-	// Missing are offsets that were in the answer before and are not in this one, because retention or compaction took them in between.
-	Missing []record.Range
-}
-
-// Done ends a read: the batch's memory is given back. delivered says whether the answer was written to its end; if not, and the read
-// had no Ack, the next read gives the same records again.
-func (b *Batch) Done(delivered bool) { panic("not written yet") }
-
-// Poll reads. Reads of one instance take turns, each within its own Wait; one that does not get its turn is empty. Ending ctx ends the
-// read and loses nothing.
-//
-// Errors: IllegalState when the instance is neither subscribed nor assigned, when Ack is a token of this instance but neither the outstanding
-// one nor the one before it, and when a partition of the outstanding answer was revoked; InvalidRequest when Ack is no token of this instance;
-// PermissionDenied when the group or a topic is not the gateway's to read; InstanceNotFound when it was deleted meanwhile; Overloaded,
-// BrokerNotAvailable, and what Kafka answers.
-func (i *Instance) Poll(ctx context.Context, options PollOptions) (*Batch, error) {
-	panic("not written yet")
-}
-
-// Committed is an offset that a group has committed: the next one to read.
-type Committed struct {
-	record.TopicPartition
-	Offset   int64
-	Metadata string
-}
-
-// Commit commits offsets for the group, exactly as given: the next offset to read. nil commits what was delivered. It waits for the
-// coordinator's answer. Errors: IllegalState when a partition is not the instance's, or was taken from it by a rebalance; InvalidRequest for a
-// negative offset or one beyond the partition's end; PermissionDenied; what the coordinator answers.
-func (i *Instance) Commit(ctx context.Context, offsets []Committed) error { panic("not written yet") }
-
-// Committed gives what the group has committed for partitions, leaving out those without.
-func (i *Instance) Committed(ctx context.Context, partitions []record.TopicPartition) ([]Committed, error) {
-	panic("not written yet")
-}
-
-// Seek moves positions, in the order given; an outstanding answer is dropped. Nothing of what was before a position is given after Seek
-// has returned. Where an offset is asked of the broker (At), a timestamp beyond the end means the end. Error: IllegalState with the text "Illegal
-// state: No current assignment for partition t-0" when the instance does not hold a partition; then nothing was moved.
-func (i *Instance) Seek(ctx context.Context, targets []Target) error { panic("not written yet") }
-
-// Target is where Seek moves a partition: to Offset, or with Lookup set to what the reader's At says (reader.Earliest, reader.Latest or a
-// timestamp in milliseconds).
-type Target struct {
-	record.TopicPartition
-	Offset int64
-	Lookup bool
-	At     int64
+// reap ends the instances that have had no call for consume.instance_timeout.
+func (c *Consumers) reap() {
+	if !c.enter() {
+		return
+	}
+	defer c.exit()
+	c.mu.Lock()
+	now := time.Now()
+	var idle []*Instance
+	for _, i := range c.instances {
+		if i.idle(now) > c.settings.InstanceTimeout {
+			idle = append(idle, i)
+		}
+	}
+	for _, i := range idle {
+		c.removeLocked(i)
+	}
+	c.reaper = nil
+	if len(c.instances) > 0 && !c.closed {
+		c.reapLaterLocked()
+	}
+	c.mu.Unlock()
+	for _, i := range idle {
+		c.logger.Info("consumer instance expired", "group", i.key.Group, "instance", i.key.Name)
+	}
+	c.endAll(idle, notFound())
 }

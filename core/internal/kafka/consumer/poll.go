@@ -1,0 +1,654 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/weir-gateway/weir/core/internal/fault"
+	"github.com/weir-gateway/weir/core/internal/kafka/reader"
+	"github.com/weir-gateway/weir/core/internal/record"
+)
+
+// State says why an answer holds no records.
+type State string
+
+// The states. The empty one is an answer with records, or one whose wait was over before anything could be said.
+const (
+	Rebalancing  State = "rebalancing"   // the group has not settled yet
+	NoPartitions State = "no-partitions" // there are more members than partitions, or the topics do not exist
+	AtEnd        State = "at-end"        // everything that was written has been delivered
+)
+
+// PollOptions shape one read.
+type PollOptions struct {
+	// Wait is the longest that the read may take.
+	Wait time.Duration
+	// MinBytes is the instance's, or what the read asks for instead.
+	MinBytes int
+	// MaxBytes bounds keys and values together: a record that would reach it is left for the next read. The first record of an answer
+	// comes whatever its size. 0: consume.request_max_bytes.
+	MaxBytes int
+	// Ack is nil for a read without acknowledgement; otherwise the last token that the client has in full, "" for none yet.
+	Ack *string
+	// Decodable, if not nil, is asked of every record before it is taken. At an error the answer ends before that record, or is the error if
+	// the record is the first; the position stays there until someone seeks. It is not asked again of what is given again.
+	Decodable func(topic string, partition int32, r *record.Stored) error
+	// Stop, if not nil, ends the wait early when it is closed: with what there is.
+	Stop <-chan struct{}
+}
+
+// Batch is the answer to one read. Done must be called exactly once.
+type Batch struct {
+	// Ranges are the records in the order of delivery, no partition twice.
+	Ranges []record.Range
+	// State says why there are no records.
+	State State
+	// Token acknowledges this answer when the next read carries it; empty without Ack, and when there are no records.
+	Token string
+	// Again says that these ranges were delivered before and not acknowledged.
+	Again bool
+	// Missing are offsets that were in the answer before and are not in this one, because retention or compaction took them in between.
+	// Of an answer with more than 64 gaps in a partition it is only known where they may be.
+	Missing []record.Range
+
+	once sync.Once
+	done func(delivered bool)
+}
+
+// Done ends a read: the batch's memory is given back, and the next read has its turn. delivered says whether the answer was written to
+// its end; if not, and the read had no Ack, the next read gives the same records again.
+func (b *Batch) Done(delivered bool) {
+	b.once.Do(func() {
+		if b.done != nil {
+			b.done(delivered)
+		}
+	})
+}
+
+const (
+	// grace is how much longer than its wait a read may wait for brokers. With it everything else has to fit into half a second.
+	grace = 350 * time.Millisecond
+	// gatherPause is the pause of a read that has not got enough: it would otherwise fetch record by record.
+	gatherPause = 50 * time.Millisecond
+)
+
+// Poll reads. Reads of one instance take turns, each within its own Wait; one that does not get its turn is empty. Ending ctx ends the
+// read and loses nothing. It returns within half a second after Wait, whatever brokers do.
+//
+// An Ack of "" stands for the last token that came back: a client that knows nothing is given what was not acknowledged.
+//
+// Errors: IllegalState when the instance is neither subscribed nor assigned, when Ack is a token of this instance but neither the outstanding
+// one nor the one before it, and when a partition of the outstanding answer was revoked; InvalidRequest when Ack is no token of this instance;
+// PermissionDenied when the group or a topic is not the gateway's to read; InstanceNotFound when it was deleted meanwhile; Overloaded,
+// BrokerNotAvailable, and what Kafka answers.
+func (i *Instance) Poll(ctx context.Context, options PollOptions) (*Batch, error) {
+	ended := i.call()
+	i.consumers.polls.Add(1)
+	finish := func() {
+		i.consumers.polls.Add(-1)
+		ended()
+	}
+	if options.MaxBytes <= 0 {
+		options.MaxBytes = i.consumers.settings.RequestMaxBytes
+	}
+	began := time.Now()
+	r := &read{i: i, options: options, began: began, deadline: began.Add(max(0, options.Wait))}
+	r.ctx, r.cancel = context.WithDeadline(ctx, r.deadline.Add(grace))
+	got, err := r.takeTurn(ctx)
+	if !got {
+		r.cancel()
+		finish()
+		if err != nil {
+			return nil, err
+		}
+		return &Batch{}, nil
+	}
+	batch, err := r.run(ctx)
+	r.cancel()
+	if err != nil {
+		r.release()
+		<-i.turn
+		finish()
+		return nil, err
+	}
+	unwritten := make(chan struct{})
+	i.mu.Lock()
+	i.unwritten = unwritten
+	i.mu.Unlock()
+	batch.done = func(delivered bool) {
+		r.release()
+		i.mu.Lock()
+		if delivered && options.Ack == nil {
+			i.moveLocked(r.taken)
+		}
+		i.unwritten = nil
+		close(unwritten)
+		i.mu.Unlock()
+		<-i.turn
+		finish()
+	}
+	return batch, nil
+}
+
+// read is one Poll while it has its turn.
+type read struct {
+	i        *Instance
+	options  PollOptions
+	began    time.Time
+	deadline time.Time
+	ctx      context.Context // ends grace after the deadline
+	cancel   context.CancelFunc
+
+	taken    []taken // in the order of delivery
+	bytes    int
+	records  int
+	full     bool  // the next record belongs to the next answer
+	refusal  error // why full, if it is a record that cannot be decoded
+	lost     error // a position that is not in the log, and no policy what to do
+	releases []func()
+	last     *partition // that gave records last
+	state    State
+	failed   error // what went wrong last that another attempt may overcome
+	silent   bool  // no broker had anything to say
+}
+
+func (r *read) release() {
+	for _, release := range r.releases {
+		release()
+	}
+	r.releases = nil
+}
+
+// takeTurn waits until no other read is open.
+func (r *read) takeTurn(ctx context.Context) (got bool, err error) {
+	timer := time.NewTimer(time.Until(r.deadline))
+	defer timer.Stop()
+	select {
+	case r.i.turn <- struct{}{}:
+		return true, nil
+	default:
+	}
+	select {
+	case r.i.turn <- struct{}{}:
+		return true, nil
+	case <-timer.C:
+		return false, nil
+	case <-r.options.Stop:
+		return false, nil
+	case <-r.i.gone:
+		r.i.mu.Lock()
+		defer r.i.mu.Unlock()
+		return false, r.i.ended
+	case <-ctx.Done():
+		return false, fault.From(ctx.Err())
+	}
+}
+
+// run takes the acknowledgement and reads.
+func (r *read) run(ctx context.Context) (*Batch, error) {
+	i := r.i
+	i.mu.Lock()
+	if i.ended != nil {
+		i.mu.Unlock()
+		return nil, i.ended
+	}
+	again, err := i.ackLocked(r.options.Ack)
+	i.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	i.commitSometimes()
+	if again != nil {
+		return r.repeat(ctx, again)
+	}
+	return r.gather(ctx)
+}
+
+// gather fetches from the positions until there is enough or the time is over.
+func (r *read) gather(ctx context.Context) (*Batch, error) {
+	for {
+		v, err := r.look()
+		if err != nil {
+			if r.records > 0 {
+				break
+			}
+			return nil, err
+		}
+		if len(v.partitions) > 0 {
+			if err := r.fetch(v); err != nil {
+				if r.records > 0 {
+					break
+				}
+				return nil, err
+			}
+		}
+		if ctx.Err() != nil {
+			return nil, fault.From(ctx.Err())
+		}
+		if r.full || r.enough() || !v.settled && r.records > 0 {
+			break // what a member has while its group rebalances is given before it may be another's
+		}
+		if !r.wait(v) {
+			break
+		}
+	}
+	if r.refusal != nil && r.records == 0 {
+		return nil, r.refusal
+	}
+	return r.answer()
+}
+
+// enough reports whether what was taken ends the read.
+func (r *read) enough() bool {
+	minimum := r.options.MinBytes
+	return r.records > 0 && minimum >= 0 && (minimum <= 1 || r.bytes > minimum)
+}
+
+// view is what a read can do at a moment.
+type view struct {
+	settled    bool            // it has its partitions, if there are any
+	partitions []*partition    // to fetch, in turn
+	changed    <-chan struct{} // closed when a look may show something else
+	pause      time.Duration   // before the next look; 0: until something changes
+}
+
+// look makes sure that the instance is a member if it should be, and says what can be fetched. An error ends the read.
+func (r *read) look() (v view, err error) {
+	i := r.i
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	r.dropLocked()
+	v.changed = i.changed
+	switch {
+	case i.ended != nil:
+		return v, i.ended
+	case i.mode == unset:
+		return v, illegal("Consumer is not subscribed to any topics or assigned any partitions")
+	case i.mode != assigned:
+		if i.member == nil {
+			i.member = newMember(i)
+			i.member.scheduleLocked(0)
+		}
+		m := i.member
+		if err := m.failure; err != nil {
+			m.failure = nil
+			return v, err
+		}
+		if m.state == away {
+			m.state, m.reason = joining, "a read"
+			m.scheduleLocked(0)
+		}
+		if m.state != stable {
+			r.state = Rebalancing
+			if m.trouble != nil && m.troubled.After(r.began) {
+				r.failed, r.silent = m.trouble, true
+			}
+			return v, nil
+		}
+		if r.silent {
+			r.failed, r.silent = nil, false
+		}
+	}
+	v.settled = true
+	return v, r.lookLocked(&v)
+}
+
+// lookLocked sorts out which partitions have positions.
+func (r *read) lookLocked(v *view) error {
+	i := r.i
+	all := i.sortedLocked()
+	var refused error
+	pending, missing := 0, 0
+	for _, p := range all {
+		if p.position < 0 && p.err != nil && time.Since(p.failed) > resolveAgain {
+			p.err = nil
+		}
+		switch {
+		case p.position >= 0:
+			v.partitions = append(v.partitions, p)
+		case p.err == nil:
+			pending++
+		case absent(p.err):
+			missing++
+		case refused == nil || fault.From(p.err).Code == fault.KafkaFailed:
+			refused = p.err
+		}
+	}
+	i.resolveLocked()
+	if refused != nil && (len(v.partitions)+pending == 0 || fault.From(refused).Code == fault.KafkaFailed) {
+		for _, p := range all {
+			p.err = nil // the next read asks again
+		}
+		return refused
+	}
+	r.state = ""
+	switch {
+	case len(v.partitions) == 0 && pending > 0 && i.mode != assigned:
+		r.state = Rebalancing
+	case len(v.partitions) == 0 && pending == 0:
+		r.state = NoPartitions
+	}
+	if missing > 0 {
+		v.pause = resolveAgain
+	}
+	if len(v.partitions) > 1 {
+		start := 0
+		if r.last != nil {
+			start = slices.Index(v.partitions, r.last) + 1
+		} else {
+			start = i.rotation
+		}
+		start %= len(v.partitions)
+		v.partitions = append(slices.Clone(v.partitions[start:]), v.partitions[:start]...)
+	}
+	return nil
+}
+
+// dropLocked drops what was taken of partitions that are not the instance's any more, or that were sought meanwhile.
+func (r *read) dropLocked() {
+	r.taken = slices.DeleteFunc(r.taken, func(t taken) bool {
+		if r.i.heldLocked(t.p) && t.p.epoch == t.epoch {
+			return false
+		}
+		r.records -= len(t.records)
+		for n := range t.records {
+			r.bytes -= t.records[n].Size()
+		}
+		return true
+	})
+}
+
+// of is what was taken of a partition, or nil.
+func (r *read) of(p *partition) *taken {
+	for n := range r.taken {
+		if r.taken[n].p == p {
+			return &r.taken[n]
+		}
+	}
+	return nil
+}
+
+// wait waits for a change, or for the pause that a view asks for. It is false when the time is over.
+func (r *read) wait(v view) bool {
+	left := time.Until(r.deadline)
+	if left <= 0 || r.stopped() {
+		return false
+	}
+	if len(v.partitions) > 0 && v.pause == 0 {
+		if r.failed != nil {
+			v.pause = retryPause
+		} else if r.records > 0 && r.state == AtEnd {
+			v.pause = gatherPause
+		} else {
+			return r.ctx.Err() == nil
+		}
+	}
+	pause := left
+	if v.pause > 0 {
+		pause = min(pause, v.pause)
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-v.changed:
+	case <-timer.C:
+	case <-r.options.Stop:
+		return false
+	case <-r.ctx.Done():
+		return false
+	}
+	return time.Until(r.deadline) > 0
+}
+
+func (r *read) stopped() bool {
+	select {
+	case <-r.options.Stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// fetch fetches once and takes what belongs to the answer. An error is one that another attempt does not help.
+func (r *read) fetch(v view) error {
+	i := r.i
+	positions := make([]record.Position, len(v.partitions))
+	epochs := make([]int, len(v.partitions))
+	i.mu.Lock()
+	for n, p := range v.partitions {
+		offset := p.position
+		if t := r.of(p); t != nil {
+			offset = t.end
+		}
+		positions[n] = record.Position{Topic: p.Topic, Partition: p.Partition, Offset: offset}
+		epochs[n] = p.epoch
+	}
+	i.mu.Unlock()
+	results, release, err := r.ask(v, positions, min(r.options.MaxBytes-r.bytes, i.consumers.settings.FetchBytes))
+	if err != nil || results == nil {
+		return err
+	}
+	before := r.records
+	r.take(v.partitions, epochs, results)
+	if r.records > before {
+		r.releases = append(r.releases, release)
+	} else {
+		release()
+	}
+	return r.refused(results)
+}
+
+// ask fetches until the time is over, something changes, the read is told to stop, or there is an answer. It gives nothing when there
+// is none, and then release need not be called.
+func (r *read) ask(v view, positions []record.Position, maxBytes int) (results []reader.Result, release func(), err error) {
+	i := r.i
+	ctx, cancel := context.WithCancel(r.ctx)
+	defer cancel()
+	i.mu.Lock()
+	if i.changed != v.changed {
+		i.mu.Unlock()
+		return nil, nil, nil
+	}
+	i.interrupt = cancel
+	i.mu.Unlock()
+	over := make(chan struct{})
+	if r.options.Stop != nil {
+		go func() { // ends with the fetch
+			select {
+			case <-r.options.Stop:
+				cancel()
+			case <-over:
+			}
+		}()
+	}
+	results, release, err = i.consumers.source.Fetch(ctx, positions, reader.Options{
+		Wait: max(0, time.Until(r.deadline)), MinBytes: 1, MaxBytes: max(1, maxBytes), Committed: i.options.Committed,
+	})
+	close(over)
+	i.mu.Lock()
+	i.interrupt = nil
+	i.mu.Unlock()
+	if err == nil {
+		return results, release, nil
+	}
+	release()
+	switch code := fault.From(err).Code; {
+	case ctx.Err() != nil && r.ctx.Err() == nil:
+		return nil, nil, nil // something has changed, or it is to stop
+	case r.ctx.Err() != nil:
+		r.failed, r.silent = fault.Wrap(fault.BrokerNotAvailable, err, "The broker is not available: it did not answer in time."), true
+		return nil, nil, nil
+	case !retriable(err), code == fault.Overloaded:
+		return nil, nil, err
+	}
+	r.failed, r.silent = err, true
+	return nil, nil, nil
+}
+
+// take takes records in order until the answer is full, and notes what the results say of the partitions.
+func (r *read) take(partitions []*partition, epochs []int, results []reader.Result) {
+	i := r.i
+	r.failed, r.silent = nil, true
+	atEnd := true
+	for n := range results {
+		result, p := &results[n], partitions[n]
+		if result.Err != nil {
+			atEnd = false
+			r.note(p, epochs[n], result)
+			continue
+		}
+		r.silent = false
+		atEnd = atEnd && result.AtEnd()
+		if !r.full {
+			r.takeFrom(p, epochs[n], result)
+		}
+		i.mu.Lock()
+		p.end = max(p.end, result.End, result.HighWatermark)
+		i.mu.Unlock()
+	}
+	r.state = ""
+	if atEnd && !r.full {
+		r.state = AtEnd
+	}
+}
+
+// takeFrom takes the records of one partition.
+func (r *read) takeFrom(p *partition, epoch int, result *reader.Result) {
+	count, end := 0, result.End
+	for n := range result.Records {
+		stored := &result.Records[n]
+		if r.records > 0 && r.bytes+stored.Size() >= r.options.MaxBytes {
+			r.full, end = true, stored.Offset
+			break
+		}
+		if r.options.Decodable != nil {
+			if err := r.options.Decodable(p.Topic, p.Partition, stored); err != nil {
+				r.full, r.refusal, end = true, err, stored.Offset
+				break
+			}
+		}
+		r.bytes += stored.Size()
+		r.records++
+		count++
+	}
+	t := r.of(p)
+	switch {
+	case t != nil:
+		t.records, t.end = append(t.records, result.Records[:count]...), end
+	case count > 0:
+		r.taken = append(r.taken, taken{p: p, epoch: epoch, start: result.Start, end: end, records: slices.Clip(result.Records[:count])})
+	case end > result.Start:
+		// Nothing there is to be read: the position is moved over it at once.
+		r.i.mu.Lock()
+		if r.i.heldLocked(p) && p.epoch == epoch && p.position == result.Start {
+			p.position, p.moved = end, true
+		}
+		r.i.mu.Unlock()
+	}
+	if count > 0 {
+		r.last = p
+	}
+}
+
+// note takes note of why a partition gave nothing.
+func (r *read) note(p *partition, epoch int, result *reader.Result) {
+	i := r.i
+	if fault.From(result.Err).Code != fault.OffsetOutOfRange {
+		if absent(result.Err) || retriable(result.Err) {
+			r.failed = result.Err
+		}
+		return
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.heldLocked(p) || p.epoch != epoch {
+		return
+	}
+	if r.of(p) != nil {
+		r.failed = result.Err // what was taken is given first
+		return
+	}
+	i.consumers.logger.Info("the position of a consumer instance is not in the log any more", "group", i.key.Group, "instance", i.key.Name,
+		"topic", p.Topic, "partition", p.Partition, "position", p.position, "log_start", result.LogStart, "end", result.Readable,
+		"reset", i.options.AutoOffsetReset)
+	if i.options.AutoOffsetReset == "none" {
+		r.lost = fault.Wrap(fault.KafkaFailed, result.Err, fmt.Sprintf("Fetch position %d is out of range for partition %s-%d (%d to %d), and there is no reset policy.",
+			p.position, p.Topic, p.Partition, result.LogStart, result.Readable))
+		return
+	}
+	p.position, p.reset = -1, true
+	p.epoch++
+	i.resolveLocked()
+}
+
+// refused is the error of a fetch in which every partition was refused for the same reason, and another attempt does not help.
+func (r *read) refused(results []reader.Result) error {
+	if r.records > 0 {
+		return nil
+	}
+	if r.lost != nil {
+		return r.lost
+	}
+	var topics []string
+	var refusal *fault.Error
+	for n := range results {
+		err := fault.From(results[n].Err)
+		if err == nil || err.Code == fault.OffsetOutOfRange || absent(err) || retriable(err) || refusal != nil && refusal.Code != err.Code {
+			return nil
+		}
+		refusal = err
+		topics = append(topics, results[n].Topic)
+	}
+	switch {
+	case refusal == nil:
+		return nil
+	case refusal.Code == fault.PermissionDenied:
+		slices.Sort(topics)
+		return fault.Wrap(fault.PermissionDenied, refusal, "Not authorized to access topics: ["+strings.Join(slices.Compact(topics), ", ")+"]")
+	}
+	return refusal
+}
+
+// answer makes the batch of what was taken.
+func (r *read) answer() (*Batch, error) {
+	i := r.i
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.ended != nil {
+		return nil, i.ended
+	}
+	r.dropLocked()
+	b := &Batch{State: r.state}
+	if len(r.taken) == 0 {
+		r.release()
+		if r.failed != nil && r.silent && !absent(r.failed) && codeOf(r.failed) == sarama.ErrNoError {
+			return nil, r.failed
+		}
+		return b, nil
+	}
+	b.State = ""
+	for n := range r.taken {
+		t := &r.taken[n]
+		b.Ranges = append(b.Ranges, record.Range{TopicPartition: t.p.TopicPartition, Start: t.start, End: t.end, Records: t.records})
+	}
+	if r.last != nil {
+		sorted := i.sortedLocked()
+		i.rotation = slices.Index(sorted, r.last) + 1
+	}
+	if r.options.Ack != nil {
+		kept := slices.Clone(r.taken)
+		for n := range kept {
+			t := &kept[n]
+			t.count, t.runs, t.records = len(t.records), runsOf(t.records), nil
+		}
+		b.Token = i.tokenLocked(kept)
+		i.acks.last, i.acks.outstanding = b.Token, &outstanding{token: b.Token, taken: kept}
+	}
+	return b, nil
+}
