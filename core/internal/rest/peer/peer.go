@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/weir-gateway/weir/core/config"
+	"github.com/weir-gateway/weir/core/identity"
 	"github.com/weir-gateway/weir/core/internal/kafka/consumer"
 	"github.com/weir-gateway/weir/core/internal/rest"
 	"github.com/weir-gateway/weir/core/internal/telemetry"
@@ -67,6 +68,11 @@ func New(settings *config.Config, logger *slog.Logger, metrics *telemetry.Metric
 	secrets := []string{s.Secret.Reveal()}
 	if previous := s.PreviousSecret.Reveal(); previous != "" && previous != secrets[0] {
 		secrets = append(secrets, previous)
+	}
+	for _, secret := range secrets {
+		if len(secret) < identity.MinSecret { // a masked one, out of a configuration that was shown
+			return nil, fmt.Errorf("peers.secret and previous_secret must have at least %d bytes", identity.MinSecret)
+		}
 	}
 	keys, err := newKeyring(secrets...)
 	if err != nil {
