@@ -134,6 +134,18 @@ func (c *Core) open(ctx context.Context, settings config.Cluster, all *config.Co
 		_, bytes := part.producer.Buffered()
 		return float64(bytes)
 	})
+	c.metrics.Gauge("weir_reader_buffer_bytes", "Bytes of records that are held for reads.", labels, func() float64 { return float64(part.reader.Buffered()) })
+	for name, gauge := range map[string]struct {
+		help  string
+		value func(consumer.Statistics) int64
+	}{
+		"weir_consumer_instances":  {"Consumer instances that this gateway holds.", func(s consumer.Statistics) int64 { return int64(s.Instances) }},
+		"weir_consumer_members":    {"Of them, those that are settled members of their groups.", func(s consumer.Statistics) int64 { return int64(s.Members) }},
+		"weir_consumer_polls":      {"Reads that are open.", func(s consumer.Statistics) int64 { return int64(s.Polls) }},
+		"weir_consumer_rebalances": {"Rebalances that the instances took part in, since the start.", func(s consumer.Statistics) int64 { return s.Rebalances }},
+	} {
+		c.metrics.Gauge(name, gauge.help, labels, func() float64 { return float64(gauge.value(part.consumers.Stats())) })
+	}
 	c.metrics.Gauge("weir_cluster_ready", "1 when the cluster can be used, else 0.", labels, func() float64 {
 		if part.ready() != nil {
 			return 0

@@ -103,12 +103,20 @@ Write two records (v2), then a stream of them (v3):
   curl %s/v3/clusters/%s/topics/%s/records -H 'Content-Type: application/json' \
     -d '{"value":{"type":"JSON","data":{"id":3}}} {"value":{"type":"STRING","data":"four"}}'
 
+Read them: as a member of a group (run the last line again for more), or at an offset:
+
+  curl %s/consumers/demo -H 'Content-Type: application/vnd.kafka.v2+json' -d '{"name":"me","format":"json","auto.offset.reset":"earliest"}'
+  curl %s/consumers/demo/instances/me/subscription -H 'Content-Type: application/vnd.kafka.v2+json' -d '{"topics":["%s"]}'
+  curl %s/consumers/demo/instances/me/records -H 'Accept: application/vnd.kafka.json.v2+json'
+
+  curl '%s/topics/%s/partitions/0/records?offset=0' -H 'Accept: application/vnd.kafka.json.v2+json'
+
 Look around:
 
   curl %s/topics
   curl %s/topics/%s/partitions/0/offsets
   curl %s/v3/clusters
-`, base, strings.Join(broker.Addresses(), ","), broker.ClusterID(), base, topic, base, broker.ClusterID(), topic, base, base, topic, base)
+`, base, strings.Join(broker.Addresses(), ","), broker.ClusterID(), base, topic, base, broker.ClusterID(), topic, base, base, topic, base, base, topic, base, base, topic, base)
 	if g.management != nil {
 		fmt.Fprintf(w, "  curl http://%s/readyz\n", g.management.Addr())
 	}
