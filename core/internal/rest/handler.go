@@ -286,7 +286,7 @@ func (h *Handler) run(x *exchange, route *served) error {
 		}
 	}
 	var lost error // why the instance cannot be asked, said in a type that the client takes
-	if route.Instance {
+	if r.PathValue("instance") != "" {
 		passed, err := h.toOwner(x, route.Waits)
 		if passed {
 			return nil

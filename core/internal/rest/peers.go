@@ -129,12 +129,11 @@ func (h *Handler) ServeForwarded(w http.ResponseWriter, r *http.Request, call Ca
 // given up, since its wait loses nothing.
 func (h *Handler) toOwner(x *exchange, waits bool) (passed bool, err error) {
 	r := &x.request
-	r.Instance = r.PathValue("instance")
 	if h.peers == nil {
 		return false, nil
 	}
-	name, node := h.peers.Locate(r.Context(), r.InstanceKey(r.PathValue("group"), r.Instance))
-	r.Instance = name
+	name, node := h.peers.Locate(r.Context(), r.InstanceKey(r.PathValue("group"), r.PathValue("instance")))
+	r.SetPathValue("instance", name)
 	if node == "" || r.from != "" {
 		return false, nil
 	}

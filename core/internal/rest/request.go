@@ -35,8 +35,6 @@ type Request struct {
 	Settings *config.Config
 	// BaseURL is what links begin with, without a trailing slash.
 	BaseURL string
-	// Instance is the name of the consumer instance that an Instance route's path means: the segment without the hint that links carry.
-	Instance string
 
 	passing
 	control  *http.ResponseController

@@ -43,7 +43,9 @@ type Route struct {
 	// IdentifyAnswer is Identify for routes whose variants are told apart by the answer's type (v2's reading of records).
 	IdentifyAnswer func(MediaType) string
 	Method         string
-	// Pattern is an http.ServeMux path pattern without a method.
+	// Pattern is an http.ServeMux path pattern without a method. One with {group} and {instance} is about a consumer instance: a request
+	// whose instance is on another node is passed on before anything else is looked at, and policy and quota are asked where it is served.
+	// PathValue("instance") is then the instance's name, without the hint that links carry.
 	Pattern string
 	// Aliases are further patterns under which the same route is served.
 	Aliases []string
@@ -58,10 +60,7 @@ type Route struct {
 	// Waits routes may wait for records: consume.max_request_timeout comes on top of the chain's bound in time. HEAD is not served on
 	// them, since a read moves positions.
 	Waits bool
-	// Instance routes are about a consumer instance: their pattern has {group} and {instance}. A request whose instance is on another node
-	// is passed on before anything else is looked at; policy and quota are asked where it is served.
-	Instance bool
-	Bind     func(*Request) (Operation, Serve, error)
+	Bind  func(*Request) (Operation, Serve, error)
 }
 
 // Operations gives every operation id that the route serves.

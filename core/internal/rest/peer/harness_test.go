@@ -188,12 +188,12 @@ var api = &rest.API{Name: "v2", ErrorType: rest.KafkaV2JSON}
 func (n *testNode) routes() []*rest.Route {
 	const instance = "/consumers/{group}/instances/{instance}"
 	route := func(id, method, pattern string, bind func(*rest.Request) (rest.Operation, rest.Serve, error)) *rest.Route {
-		return &rest.Route{ID: id, Method: method, Pattern: pattern, API: api, Produces: []rest.MediaType{rest.KafkaV2JSON}, Bind: bind, Instance: strings.HasPrefix(pattern, instance)}
+		return &rest.Route{ID: id, Method: method, Pattern: pattern, API: api, Produces: []rest.MediaType{rest.KafkaV2JSON}, Bind: bind}
 	}
 	onInstance := func(serve func(context.Context, http.ResponseWriter, *rest.Request) error) func(r *rest.Request) (rest.Operation, rest.Serve, error) {
 		return func(r *rest.Request) (rest.Operation, rest.Serve, error) {
 			return rest.Operation{}, func(ctx context.Context, w http.ResponseWriter, _ *rest.Grant) error {
-				if !n.holds(r.InstanceKey(r.PathValue("group"), r.Instance)) {
+				if !n.holds(r.InstanceKey(r.PathValue("group"), r.PathValue("instance"))) {
 					return rest.InstanceNotFound()
 				}
 				return serve(ctx, w, r)
@@ -269,16 +269,16 @@ func (n *testNode) tell(_ context.Context, w http.ResponseWriter, r *rest.Reques
 			headers = append(headers, name+"="+strings.Join(values, ","))
 		}
 	}
-	return say(w, answer{Node: n.id, Name: r.Instance, Principal: r.Principal.ID, Query: r.URL.RawQuery, Remote: r.RemoteAddr, BaseURI: r.BaseURL, Headers: strings.Join(headers, " ")})
+	return say(w, answer{Node: n.id, Name: r.PathValue("instance"), Principal: r.Principal.ID, Query: r.URL.RawQuery, Remote: r.RemoteAddr, BaseURI: r.BaseURL, Headers: strings.Join(headers, " ")})
 }
 
 func (n *testNode) remove(ctx context.Context, w http.ResponseWriter, r *rest.Request) error {
 	group := r.PathValue("group")
 	n.mu.Lock()
-	delete(n.instances, r.InstanceKey(group, r.Instance))
+	delete(n.instances, r.InstanceKey(group, r.PathValue("instance")))
 	n.mu.Unlock()
-	r.ReleaseInstance(ctx, group, r.Instance)
-	return say(w, answer{Node: n.id, Name: r.Instance})
+	r.ReleaseInstance(ctx, group, r.PathValue("instance"))
+	return say(w, answer{Node: n.id, Name: r.PathValue("instance")})
 }
 
 func (n *testNode) echo(_ context.Context, w http.ResponseWriter, r *rest.Request) error {
@@ -286,7 +286,7 @@ func (n *testNode) echo(_ context.Context, w http.ResponseWriter, r *rest.Reques
 	if err != nil {
 		return err
 	}
-	return say(w, answer{Node: n.id, Name: r.Instance, Body: string(body)})
+	return say(w, answer{Node: n.id, Name: r.PathValue("instance"), Body: string(body)})
 }
 
 func (n *testNode) stream(_ context.Context, w http.ResponseWriter, _ *rest.Request) error {

@@ -107,7 +107,9 @@ func (p *Peers) ask(ctx context.Context, peer *node, back bool) {
 	got, err := p.talk(ctx, peer, http.MethodGet, path, nil, &status)
 	if err == nil && status.Node != peer.id {
 		err = fmt.Errorf("node %q answers there", status.Node)
-		got = false
+	}
+	if err != nil && (status.Node != "" || errors.Is(err, errRefused)) {
+		got = false // somebody answers, but no peer
 	}
 	if err == nil && !peer.knows(status.Incarnation, status.Version) {
 		err = p.fetch(ctx, peer)
@@ -173,6 +175,8 @@ func (p *Peers) announce(ctx context.Context, made change) {
 	told.Wait()
 }
 
+var errRefused = errors.New("it does not accept our signature: peers.secret and peers.nodes must be the same on all nodes, and their clocks agree")
+
 // talk asks a peer something of the peers' own. got: there was a connection.
 func (p *Peers) talk(ctx context.Context, peer *node, method, target string, message, answer any) (got bool, err error) {
 	var body []byte
@@ -201,7 +205,7 @@ func (p *Peers) talk(ctx context.Context, peer *node, method, target string, mes
 	case err != nil:
 		return true, err
 	case response.StatusCode == http.StatusUnauthorized:
-		return true, errors.New("it does not accept our signature: peers.secret and peers.nodes must be the same on all nodes, and their clocks agree")
+		return true, errRefused
 	case response.StatusCode/100 != 2:
 		return true, fmt.Errorf("it answers %s", response.Status)
 	case answer == nil:
