@@ -31,7 +31,7 @@ func TestAnswersCutAnywhereLoseNothing(t *testing.T) {
 	}
 	w := serveKafka(t, cluster, "")
 	cuts := scaled(300, 1000)
-	count := cuts * 20
+	count := cuts * 25
 	ends := writeRecords(ctx, t, cluster, topic, count, 200, 0)
 	client := newConsumerClient(w.url)
 	in, err := client.create("cut", nil)

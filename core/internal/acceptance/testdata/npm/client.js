@@ -19,9 +19,6 @@ async function main() {
   for (let i = 0; i < 20; i++) sent.push({ key: 'key' + (i % 5), value: 'message ' + i });
   seen.produced = (await call((cb) => topic.produce(sent, cb))).offsets.length;
   seen.toPartition = (await call((cb) => topic.partition(0).produce('to partition 0', cb))).offsets[0].partition;
-  seen.single = await call((cb) => topic.partition(0).messages
-    ? topic.partition(0).messages.messages({ offset: 0, format: 'binary' }, cb) : cb(null, []));
-
   const instance = await call((cb) => kafka.consumer('npm-' + Date.now()).join({ 'auto.offset.reset': 'smallest', 'auto.commit.enable': 'false' }, cb));
   const stream = instance.subscribe(topicName);
   const received = [];
