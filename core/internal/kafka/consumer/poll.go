@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -98,7 +99,7 @@ func (i *Instance) Poll(ctx context.Context, options PollOptions) (*Batch, error
 		options.MaxBytes = i.consumers.settings.RequestMaxBytes
 	}
 	began := time.Now()
-	r := &read{i: i, options: options, began: began, deadline: began.Add(max(0, options.Wait))}
+	r := &reading{i: i, options: options, began: began, deadline: began.Add(max(0, options.Wait))}
 	r.ctx, r.cancel = context.WithDeadline(ctx, r.deadline.Add(grace))
 	got, err := r.takeTurn(ctx)
 	if !got {
@@ -136,8 +137,8 @@ func (i *Instance) Poll(ctx context.Context, options PollOptions) (*Batch, error
 	return batch, nil
 }
 
-// read is one Poll while it has its turn.
-type read struct {
+// reading is one Poll while it has its turn.
+type reading struct {
 	i        *Instance
 	options  PollOptions
 	began    time.Time
@@ -150,7 +151,7 @@ type read struct {
 	records  int
 	full     bool  // the next record belongs to the next answer
 	refusal  error // why full, if it is a record that cannot be decoded
-	lost     error // a position that is not in the log, and no policy what to do
+	asked    bool  // whether it may see its topics
 	releases []func()
 	last     *partition // that gave records last
 	state    State
@@ -158,7 +159,7 @@ type read struct {
 	silent   bool  // no broker had anything to say
 }
 
-func (r *read) release() {
+func (r *reading) release() {
 	for _, release := range r.releases {
 		release()
 	}
@@ -166,7 +167,7 @@ func (r *read) release() {
 }
 
 // takeTurn waits until no other read is open.
-func (r *read) takeTurn(ctx context.Context) (got bool, err error) {
+func (r *reading) takeTurn(ctx context.Context) (got bool, err error) {
 	timer := time.NewTimer(time.Until(r.deadline))
 	defer timer.Stop()
 	select {
@@ -191,7 +192,7 @@ func (r *read) takeTurn(ctx context.Context) (got bool, err error) {
 }
 
 // run takes the acknowledgement and reads.
-func (r *read) run(ctx context.Context) (*Batch, error) {
+func (r *reading) run(ctx context.Context) (*Batch, error) {
 	i := r.i
 	i.mu.Lock()
 	if i.ended != nil {
@@ -211,7 +212,7 @@ func (r *read) run(ctx context.Context) (*Batch, error) {
 }
 
 // gather fetches from the positions until there is enough or the time is over.
-func (r *read) gather(ctx context.Context) (*Batch, error) {
+func (r *reading) gather(ctx context.Context) (*Batch, error) {
 	for {
 		v, err := r.look()
 		if err != nil {
@@ -219,6 +220,12 @@ func (r *read) gather(ctx context.Context) (*Batch, error) {
 				break
 			}
 			return nil, err
+		}
+		if r.state == NoPartitions && r.records == 0 && !r.asked {
+			r.asked = true
+			if err := r.denied(); err != nil {
+				return nil, err
+			}
 		}
 		if len(v.partitions) > 0 {
 			if err := r.fetch(v); err != nil {
@@ -245,7 +252,7 @@ func (r *read) gather(ctx context.Context) (*Batch, error) {
 }
 
 // enough reports whether what was taken ends the read.
-func (r *read) enough() bool {
+func (r *reading) enough() bool {
 	minimum := r.options.MinBytes
 	return r.records > 0 && minimum >= 0 && (minimum <= 1 || r.bytes > minimum)
 }
@@ -259,7 +266,7 @@ type view struct {
 }
 
 // look makes sure that the instance is a member if it should be, and says what can be fetched. An error ends the read.
-func (r *read) look() (v view, err error) {
+func (r *reading) look() (v view, err error) {
 	i := r.i
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -299,33 +306,33 @@ func (r *read) look() (v view, err error) {
 	return v, r.lookLocked(&v)
 }
 
-// lookLocked sorts out which partitions have positions.
-func (r *read) lookLocked(v *view) error {
+// lookLocked sorts out which partitions can be fetched.
+func (r *reading) lookLocked(v *view) error {
 	i := r.i
 	all := i.sortedLocked()
-	var refused error
 	pending, missing := 0, 0
+	var refused []*partition
 	for _, p := range all {
-		if p.position < 0 && p.err != nil && time.Since(p.failed) > resolveAgain {
+		if p.err != nil && time.Since(p.failed) > resolveAgain {
 			p.err = nil
 		}
 		switch {
-		case p.position >= 0:
-			v.partitions = append(v.partitions, p)
-		case p.err == nil:
-			pending++
-		case absent(p.err):
+		case p.err != nil && absent(p.err):
 			missing++
-		case refused == nil || fault.From(p.err).Code == fault.KafkaFailed:
-			refused = p.err
+		case p.err != nil:
+			refused = append(refused, p)
+		case p.position < 0:
+			pending++
+		default:
+			v.partitions = append(v.partitions, p)
 		}
 	}
 	i.resolveLocked()
-	if refused != nil && (len(v.partitions)+pending == 0 || fault.From(refused).Code == fault.KafkaFailed) {
-		for _, p := range all {
+	if err := refusal(refused, len(v.partitions)+pending == 0); err != nil {
+		for _, p := range refused {
 			p.err = nil // the next read asks again
 		}
-		return refused
+		return err
 	}
 	r.state = ""
 	switch {
@@ -334,15 +341,13 @@ func (r *read) lookLocked(v *view) error {
 	case len(v.partitions) == 0 && pending == 0:
 		r.state = NoPartitions
 	}
-	if missing > 0 {
+	if missing+len(refused) > 0 {
 		v.pause = resolveAgain
 	}
 	if len(v.partitions) > 1 {
-		start := 0
+		start := i.rotation
 		if r.last != nil {
 			start = slices.Index(v.partitions, r.last) + 1
-		} else {
-			start = i.rotation
 		}
 		start %= len(v.partitions)
 		v.partitions = append(slices.Clone(v.partitions[start:]), v.partitions[:start]...)
@@ -350,8 +355,46 @@ func (r *read) lookLocked(v *view) error {
 	return nil
 }
 
+// errUndefined marks the errors of partitions for which there is no position and no policy to find one.
+var errUndefined = errors.New("there is no reset policy")
+
+// refusal is the error of a read whose partitions were refused, if all were, or if it is one that a client must know of in any case.
+func refusal(refused []*partition, all bool) error {
+	var err error
+	var denied []string
+	for _, p := range refused {
+		if errors.Is(p.err, errUndefined) {
+			return p.err
+		}
+		if codeOf(p.err) == sarama.ErrTopicAuthorizationFailed {
+			denied = append(denied, p.Topic)
+		}
+		err = p.err
+	}
+	switch {
+	case !all || err == nil:
+		return nil
+	case len(denied) == len(refused):
+		return fault.Wrap(fault.PermissionDenied, err, "Not authorized to access topics: ["+strings.Join(slices.Compact(denied), ", ")+"]")
+	}
+	return err
+}
+
+// denied is the error of a read that has no partitions because the topics are not the gateway's to see.
+func (r *reading) denied() error {
+	r.i.mu.Lock()
+	topics := slices.Clone(r.i.topics)
+	r.i.mu.Unlock()
+	for _, topic := range topics {
+		if err := r.i.consumers.catalog.denied(r.ctx, topic); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // dropLocked drops what was taken of partitions that are not the instance's any more, or that were sought meanwhile.
-func (r *read) dropLocked() {
+func (r *reading) dropLocked() {
 	r.taken = slices.DeleteFunc(r.taken, func(t taken) bool {
 		if r.i.heldLocked(t.p) && t.p.epoch == t.epoch {
 			return false
@@ -365,7 +408,7 @@ func (r *read) dropLocked() {
 }
 
 // of is what was taken of a partition, or nil.
-func (r *read) of(p *partition) *taken {
+func (r *reading) of(p *partition) *taken {
 	for n := range r.taken {
 		if r.taken[n].p == p {
 			return &r.taken[n]
@@ -375,18 +418,19 @@ func (r *read) of(p *partition) *taken {
 }
 
 // wait waits for a change, or for the pause that a view asks for. It is false when the time is over.
-func (r *read) wait(v view) bool {
+func (r *reading) wait(v view) bool {
 	left := time.Until(r.deadline)
 	if left <= 0 || r.stopped() {
 		return false
 	}
-	if len(v.partitions) > 0 && v.pause == 0 {
-		if r.failed != nil {
+	if len(v.partitions) > 0 {
+		switch {
+		case r.failed != nil:
 			v.pause = retryPause
-		} else if r.records > 0 && r.state == AtEnd {
+		case r.records > 0 && r.state == AtEnd:
 			v.pause = gatherPause
-		} else {
-			return r.ctx.Err() == nil
+		default:
+			return r.ctx.Err() == nil // the fetch has waited
 		}
 	}
 	pause := left
@@ -406,7 +450,7 @@ func (r *read) wait(v view) bool {
 	return time.Until(r.deadline) > 0
 }
 
-func (r *read) stopped() bool {
+func (r *reading) stopped() bool {
 	select {
 	case <-r.options.Stop:
 		return true
@@ -416,7 +460,7 @@ func (r *read) stopped() bool {
 }
 
 // fetch fetches once and takes what belongs to the answer. An error is one that another attempt does not help.
-func (r *read) fetch(v view) error {
+func (r *reading) fetch(v view) error {
 	i := r.i
 	positions := make([]record.Position, len(v.partitions))
 	epochs := make([]int, len(v.partitions))
@@ -430,7 +474,11 @@ func (r *read) fetch(v view) error {
 		epochs[n] = p.epoch
 	}
 	i.mu.Unlock()
-	results, release, err := r.ask(v, positions, min(r.options.MaxBytes-r.bytes, i.consumers.settings.FetchBytes))
+	wait := time.Until(r.deadline)
+	if v.pause > 0 {
+		wait = min(wait, 2*v.pause) // there may be more to fetch then
+	}
+	results, release, err := r.ask(v, positions, wait, min(r.options.MaxBytes-r.bytes, i.consumers.settings.FetchBytes))
 	if err != nil || results == nil {
 		return err
 	}
@@ -441,12 +489,12 @@ func (r *read) fetch(v view) error {
 	} else {
 		release()
 	}
-	return r.refused(results)
+	return nil
 }
 
 // ask fetches until the time is over, something changes, the read is told to stop, or there is an answer. It gives nothing when there
 // is none, and then release need not be called.
-func (r *read) ask(v view, positions []record.Position, maxBytes int) (results []reader.Result, release func(), err error) {
+func (r *reading) ask(v view, positions []record.Position, wait time.Duration, maxBytes int) (results []reader.Result, release func(), err error) {
 	i := r.i
 	ctx, cancel := context.WithCancel(r.ctx)
 	defer cancel()
@@ -468,7 +516,7 @@ func (r *read) ask(v view, positions []record.Position, maxBytes int) (results [
 		}()
 	}
 	results, release, err = i.consumers.source.Fetch(ctx, positions, reader.Options{
-		Wait: max(0, time.Until(r.deadline)), MinBytes: 1, MaxBytes: max(1, maxBytes), Committed: i.options.Committed,
+		Wait: max(0, wait), MinBytes: 1, MaxBytes: max(1, maxBytes), Committed: i.options.Committed,
 	})
 	close(over)
 	i.mu.Lock()
@@ -492,7 +540,7 @@ func (r *read) ask(v view, positions []record.Position, maxBytes int) (results [
 }
 
 // take takes records in order until the answer is full, and notes what the results say of the partitions.
-func (r *read) take(partitions []*partition, epochs []int, results []reader.Result) {
+func (r *reading) take(partitions []*partition, epochs []int, results []reader.Result) {
 	i := r.i
 	r.failed, r.silent = nil, true
 	atEnd := true
@@ -519,7 +567,7 @@ func (r *read) take(partitions []*partition, epochs []int, results []reader.Resu
 }
 
 // takeFrom takes the records of one partition.
-func (r *read) takeFrom(p *partition, epoch int, result *reader.Result) {
+func (r *reading) takeFrom(p *partition, epoch int, result *reader.Result) {
 	count, end := 0, result.End
 	for n := range result.Records {
 		stored := &result.Records[n]
@@ -557,66 +605,37 @@ func (r *read) takeFrom(p *partition, epoch int, result *reader.Result) {
 }
 
 // note takes note of why a partition gave nothing.
-func (r *read) note(p *partition, epoch int, result *reader.Result) {
+func (r *reading) note(p *partition, epoch int, result *reader.Result) {
 	i := r.i
-	if fault.From(result.Err).Code != fault.OffsetOutOfRange {
-		if absent(result.Err) || retriable(result.Err) {
-			r.failed = result.Err
-		}
+	if retriable(result.Err) && !absent(result.Err) {
+		r.failed = result.Err
 		return
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if !i.heldLocked(p) || p.epoch != epoch {
-		return
-	}
-	if r.of(p) != nil {
-		r.failed = result.Err // what was taken is given first
-		return
-	}
-	i.consumers.logger.Info("the position of a consumer instance is not in the log any more", "group", i.key.Group, "instance", i.key.Name,
-		"topic", p.Topic, "partition", p.Partition, "position", p.position, "log_start", result.LogStart, "end", result.Readable,
-		"reset", i.options.AutoOffsetReset)
-	if i.options.AutoOffsetReset == "none" {
-		r.lost = fault.Wrap(fault.KafkaFailed, result.Err, fmt.Sprintf("Fetch position %d is out of range for partition %s-%d (%d to %d), and there is no reset policy.",
-			p.position, p.Topic, p.Partition, result.LogStart, result.Readable))
-		return
-	}
-	p.position, p.reset = -1, true
-	p.epoch++
-	i.resolveLocked()
-}
-
-// refused is the error of a fetch in which every partition was refused for the same reason, and another attempt does not help.
-func (r *read) refused(results []reader.Result) error {
-	if r.records > 0 {
-		return nil
-	}
-	if r.lost != nil {
-		return r.lost
-	}
-	var topics []string
-	var refusal *fault.Error
-	for n := range results {
-		err := fault.From(results[n].Err)
-		if err == nil || err.Code == fault.OffsetOutOfRange || absent(err) || retriable(err) || refusal != nil && refusal.Code != err.Code {
-			return nil
-		}
-		refusal = err
-		topics = append(topics, results[n].Topic)
-	}
 	switch {
-	case refusal == nil:
-		return nil
-	case refusal.Code == fault.PermissionDenied:
-		slices.Sort(topics)
-		return fault.Wrap(fault.PermissionDenied, refusal, "Not authorized to access topics: ["+strings.Join(slices.Compact(topics), ", ")+"]")
+	case !i.heldLocked(p) || p.epoch != epoch:
+	case fault.From(result.Err).Code != fault.OffsetOutOfRange:
+		p.err, p.failed = result.Err, time.Now()
+	case r.of(p) != nil:
+		r.failed = result.Err // what was taken is given first
+	default:
+		i.consumers.logger.Info("the position of a consumer instance is not in the log any more", "group", i.key.Group, "instance", i.key.Name,
+			"topic", p.Topic, "partition", p.Partition, "position", p.position, "log_start", result.LogStart, "end", result.Readable,
+			"reset", i.options.AutoOffsetReset)
+		if i.options.AutoOffsetReset == "none" {
+			p.err, p.failed = fault.Wrap(fault.KafkaFailed, errUndefined, fmt.Sprintf("Fetch position %d is out of range for partition %s-%d, which has %d to %d.",
+				p.position, p.Topic, p.Partition, result.LogStart, result.Readable)), time.Now()
+			return
+		}
+		p.position, p.reset = -1, true
+		p.epoch++
+		i.resolveLocked()
 	}
-	return refusal
 }
 
 // answer makes the batch of what was taken.
-func (r *read) answer() (*Batch, error) {
+func (r *reading) answer() (*Batch, error) {
 	i := r.i
 	i.mu.Lock()
 	defer i.mu.Unlock()

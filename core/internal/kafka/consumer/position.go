@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/weir-gateway/weir/core/internal/fault"
@@ -153,10 +154,7 @@ func (i *Instance) refused(wanted []*partition, epochs []int, err error) error {
 
 // undefined is the error of the reset policy none, in the words of the Java client.
 func undefined(p *partition) error {
-	if p.reset {
-		return fault.Newf(fault.KafkaFailed, "Fetch position is out of range for partition %s-%d, and there is no reset policy.", p.Topic, p.Partition)
-	}
-	return fault.Newf(fault.KafkaFailed, "Undefined offset with no reset policy for partitions: [%s-%d]", p.Topic, p.Partition)
+	return fault.Wrap(fault.KafkaFailed, errUndefined, fmt.Sprintf("Undefined offset with no reset policy for partitions: [%s-%d]", p.Topic, p.Partition))
 }
 
 // absent reports whether an error says that there is no such partition. That is no failure of a read: it may come to be.

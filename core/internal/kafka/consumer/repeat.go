@@ -24,7 +24,7 @@ type repeated struct {
 func (a *repeated) complete() bool { return a.next >= a.end }
 
 // repeat gives the outstanding answer again: the same ranges to their ends, or nothing yet.
-func (r *read) repeat(ctx context.Context, o *outstanding) (*Batch, error) {
+func (r *reading) repeat(ctx context.Context, o *outstanding) (*Batch, error) {
 	ranges := make([]*repeated, 0, len(o.taken))
 	for _, t := range o.taken {
 		ranges = append(ranges, &repeated{taken: t, next: t.start})
@@ -52,10 +52,8 @@ func (r *read) repeat(ctx context.Context, o *outstanding) (*Batch, error) {
 		if ctx.Err() != nil {
 			return nil, fault.From(ctx.Err())
 		}
-		if v.pause = 0; r.failed != nil {
-			v.pause = retryPause
-		}
-		if v.settled && v.pause == 0 && time.Until(r.deadline) > 0 && !r.stopped() {
+		v.pause = retryPause
+		if v.settled && r.failed == nil && time.Until(r.deadline) > 0 && !r.stopped() {
 			continue // the rest did not fit into one fetch
 		}
 		if !r.wait(v) {
@@ -70,7 +68,7 @@ func (r *read) repeat(ctx context.Context, o *outstanding) (*Batch, error) {
 
 // outstanding gives those of ranges that still are to be given again: what was sought since is not. When the group took one away the
 // whole answer is given up.
-func (r *read) outstanding(o *outstanding, ranges []*repeated) ([]*repeated, error) {
+func (r *reading) outstanding(o *outstanding, ranges []*repeated) ([]*repeated, error) {
 	i := r.i
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -96,7 +94,7 @@ func (r *read) outstanding(o *outstanding, ranges []*repeated) ([]*repeated, err
 }
 
 // fetchAgain fetches once from where the ranges are not complete.
-func (r *read) fetchAgain(v view, ranges []*repeated) error {
+func (r *reading) fetchAgain(v view, ranges []*repeated) error {
 	var open []*repeated
 	var positions []record.Position
 	for _, a := range ranges {
@@ -108,7 +106,7 @@ func (r *read) fetchAgain(v view, ranges []*repeated) error {
 	if len(open) == 0 {
 		return nil
 	}
-	results, release, err := r.ask(v, positions, r.i.consumers.settings.FetchBytes)
+	results, release, err := r.ask(v, positions, time.Until(r.deadline), r.i.consumers.settings.FetchBytes)
 	if err != nil || results == nil {
 		return err
 	}
@@ -153,7 +151,7 @@ func (a *repeated) take(result *reader.Result) {
 }
 
 // answerAgain makes the batch.
-func (r *read) answerAgain(o *outstanding, ranges []*repeated) (*Batch, error) {
+func (r *reading) answerAgain(o *outstanding, ranges []*repeated) (*Batch, error) {
 	r.i.mu.Lock()
 	ended := r.i.ended
 	r.i.mu.Unlock()

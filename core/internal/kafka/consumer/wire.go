@@ -108,8 +108,8 @@ func (c *coordinators) failed(err error, group string) error {
 	return kafka.Fault(err)
 }
 
-// refusal is an answer's code as an error.
-func refusal(code sarama.KError) error {
+// codeError is an answer's code as an error.
+func codeError(code sarama.KError) error {
 	if code == sarama.ErrNoError {
 		return nil
 	}
@@ -289,7 +289,7 @@ func (l *heldLink) heartbeat(ctx context.Context, group string, as membership) e
 		if err != nil {
 			return err
 		}
-		return refusal(response.Err)
+		return codeError(response.Err)
 	})
 	if codeOf(err) == sarama.ErrRebalanceInProgress {
 		return err // no failure
@@ -319,7 +319,7 @@ func leaveGroup(b *sarama.Broker, version sarama.KafkaVersion, group, member str
 	if code == sarama.ErrUnknownMemberId {
 		return nil // gone already
 	}
-	return refusal(code)
+	return codeError(code)
 }
 
 // newest is the newest version of a request that a protocol version has: first, and one more from each of since on.
