@@ -16,7 +16,7 @@ import (
 const (
 	longestPoll = 500 * time.Millisecond // of one request that waits at a broker
 	// grace is how much longer than Wait a call may take: answers that brokers give at its end are on their way then.
-	grace = 200 * time.Millisecond
+	grace = 250 * time.Millisecond
 	// With data at hand, a call waits this long for brokers that have not answered at all yet.
 	shortestSettle, longestSettle = 25 * time.Millisecond, 100 * time.Millisecond
 	aloneSettle                   = 500 * time.Millisecond

@@ -44,15 +44,15 @@ func take(block *sarama.FetchResponseBlock, next int64, committed bool) taken {
 			}
 		}
 	}
+	for _, set := range legacy { // what a log has of these is older than all else in it
+		t.addLegacy(set, next)
+	}
 	if count > 0 {
-		t.records = make([]record.Stored, 0, count)
+		t.records = append(make([]record.Stored, 0, len(t.records)+count), t.records...)
 		room := make([]record.Header, 0, headers)
 		for _, b := range batches {
 			room = t.add(b, next, room)
 		}
-	}
-	for _, set := range legacy {
-		t.addLegacy(set, next)
 	}
 	return t
 }
