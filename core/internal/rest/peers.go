@@ -170,10 +170,9 @@ func (h *Handler) toPlace(x *exchange) (passed bool, err error) {
 			break
 		}
 		out := *r.Request
-		out.Body, out.ContentLength = http.NoBody, int64(len(r.bodyBytes))
-		if len(r.bodyBytes) > 0 {
-			out.Body = io.NopCloser(bytes.NewReader(r.bodyBytes))
-		}
+		out.ContentLength, out.TransferEncoding = int64(len(r.bodyBytes)), nil
+		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.bodyBytes)), nil }
+		out.Body, _ = out.GetBody()
 		if err := h.forward(x, x, &out, node); !errors.Is(err, ErrUnreachable) {
 			return err == nil, err
 		}

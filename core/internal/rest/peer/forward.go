@@ -55,7 +55,7 @@ func (p *Peers) Forward(w http.ResponseWriter, r *http.Request, to string, call 
 	defer context.AfterFunc(alive, cancel)()
 	var failed error
 	proxy := httputil.ReverseProxy{
-		Transport:     p.transport,
+		Transport:     peer.transport,
 		FlushInterval: -1,
 		BufferPool:    &p.buffers,
 		ErrorLog:      log.New(logWriter{p, to}, "", 0),

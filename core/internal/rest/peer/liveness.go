@@ -195,7 +195,7 @@ func (p *Peers) talk(ctx context.Context, peer *node, method, target string, mes
 		return false, err
 	}
 	r.Header.Set(identity.Header, header)
-	response, err := p.transport.RoundTrip(r)
+	response, err := peer.transport.RoundTrip(r)
 	if err != nil {
 		return connection.Load(), err
 	}

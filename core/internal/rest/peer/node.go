@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"sync"
-	"time"
 )
 
 // missesUntilDown is how many pings in a row may get no answer: a node that is busy for a moment has not gone.
@@ -20,6 +20,8 @@ type node struct {
 	id     string
 	url    *url.URL
 	logger *slog.Logger
+	// transport is the node's own, so that its connections can be given up without the others'.
+	transport *http.Transport
 
 	probing sync.Mutex // one probe at a time
 
@@ -30,14 +32,13 @@ type node struct {
 	end         context.CancelCauseFunc
 	told        bool // the log has said that it is down
 	leaving     bool // it is shutting down: it serves what it has and takes nothing new
-	probed      time.Time
 	incarnation string
 	version     uint64
 	claimed     map[digest]struct{}
 }
 
-func newNode(id string, at *url.URL, logger *slog.Logger) *node {
-	n := &node{id: id, url: at, logger: logger}
+func newNode(id string, at *url.URL, transport *http.Transport, logger *slog.Logger) *node {
+	n := &node{id: id, url: at, transport: transport, logger: logger}
 	n.alive, n.end = context.WithCancelCause(context.Background())
 	n.end(errGone)
 	return n
@@ -106,6 +107,7 @@ func (n *node) down(reason error) {
 	}
 	n.up, n.told = false, true
 	n.end(errGone)
+	n.transport.CloseIdleConnections() // they may lead nowhere, and nothing would say so when they are used again
 }
 
 // abandon ends what is under way to the node.
@@ -114,6 +116,7 @@ func (n *node) abandon() {
 	defer n.mu.Unlock()
 	n.up = false
 	n.end(errGone)
+	n.transport.CloseIdleConnections()
 }
 
 // knows reports whether the node's claims are known up to a version.

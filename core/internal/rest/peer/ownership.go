@@ -103,6 +103,7 @@ func (m *membership) touch(d digest) bool {
 	return claimed
 }
 
+// Owner is who claims the instance, else the first node in its order that is up.
 func (m *membership) Owner(key consumer.Key) string {
 	d := digestOf(key)
 	if node := m.claimant(d); node != "" {
@@ -116,6 +117,7 @@ func (m *membership) Owner(key consumer.Key) string {
 	return m.self
 }
 
+// Candidates leaves out a node that is shutting down, whatever it holds: that will be gone in a moment.
 func (m *membership) Candidates(key consumer.Key) (nodes []string, taken bool) {
 	d := digestOf(key)
 	if node := m.claimant(d); node != "" {
@@ -129,6 +131,7 @@ func (m *membership) Candidates(key consumer.Key) (nodes []string, taken bool) {
 	return nodes, taken
 }
 
+// Claim claims at most mostClaims instances, which is more than a node can hold.
 func (m *membership) Claim(ctx context.Context, key consumer.Key, always bool) {
 	d := digestOf(key)
 	if !always && m.order(d)[0] == m.self {
@@ -147,6 +150,7 @@ func (m *membership) Claim(ctx context.Context, key consumer.Key, always bool) {
 	m.announce(ctx, made)
 }
 
+// Release takes a claim back, if there is one.
 func (m *membership) Release(ctx context.Context, key consumer.Key) {
 	d := digestOf(key)
 	m.mu.Lock()

@@ -42,7 +42,6 @@ type Peers struct {
 	ownership Ownership
 	members   *membership // the same, for what goes beyond the interface: the claims that are told to others
 	signer    *signer
-	transport *http.Transport
 	logger    *slog.Logger
 	metrics   *telemetry.Metrics
 	buffers   buffers
@@ -78,6 +77,10 @@ func New(settings *config.Config, logger *slog.Logger, metrics *telemetry.Metric
 	if err != nil {
 		return nil, fmt.Errorf("peers.secret: %w", err)
 	}
+	transport, err := newTransport(s)
+	if err != nil {
+		return nil, err
+	}
 	p := &Peers{self: s.NodeID, peers: map[string]*node{}, hints: NewHints(s.NodeID, secrets...), logger: logger, metrics: metrics,
 		incarnation: rest.UUID(), synced: make(chan struct{})}
 	for id, at := range s.Nodes {
@@ -86,11 +89,8 @@ func New(settings *config.Config, logger *slog.Logger, metrics *telemetry.Metric
 			return nil, fmt.Errorf("peers.nodes.%s: %w", id, err)
 		}
 		if id != s.NodeID {
-			p.peers[id] = newNode(id, u, logger)
+			p.peers[id] = newNode(id, u, transport.Clone(), logger)
 		}
-	}
-	if p.transport, err = newTransport(s); err != nil {
-		return nil, err
 	}
 	p.signer = &signer{self: p.self, peers: p.peers, keys: keys}
 	p.members = &membership{self: p.self, nodes: slices.Sorted(maps.Keys(s.Nodes)), peers: p.peers, own: map[digest]time.Time{}, announce: p.announce,
@@ -148,7 +148,6 @@ func (p *Peers) Close() {
 	for _, peer := range p.peers {
 		peer.abandon()
 	}
-	p.transport.CloseIdleConnections()
 }
 
 // Node is this gateway's id.
