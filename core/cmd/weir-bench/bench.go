@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/weir-gateway/weir/core/cmd/weir-bench/internal/cpusplit"
@@ -23,6 +24,8 @@ type bench struct {
 	directory string
 	broker    *broker
 	values    [][]byte
+	stored    int64          // records of each partition of what is read
+	given     map[string]int // by scenario: records of an answer, as the gateway gave them on average
 }
 
 // measurement is what one program did in one window.
@@ -44,11 +47,11 @@ type measurement struct {
 
 // measure runs all rounds, and then the profiles.
 func measure(ctx context.Context, s settings, progress io.Writer) (results report, err error) {
-	chosen, err := chosenScenarios(s.Scenarios)
+	chosen, err := chosenScenarios(s.Scenarios, s.Broker)
 	if err != nil {
 		return report{}, err
 	}
-	b := &bench{settings: s, progress: progress, directory: s.keep, values: load.Values(512, s.ValueSize)}
+	b := &bench{settings: s, progress: progress, directory: s.keep, values: load.Values(512, s.ValueSize), given: map[string]int{}}
 	if b.directory == "" {
 		if b.directory, err = os.MkdirTemp("", "weir-bench-"); err != nil {
 			return report{}, fmt.Errorf("a directory for the gateway's log: %w", err)
@@ -66,6 +69,14 @@ func measure(ctx context.Context, s settings, progress io.Writer) (results repor
 	if err != nil {
 		return report{}, err
 	}
+	if slices.ContainsFunc(chosen, scenario.reads) {
+		if err := b.broker.createReadTopic(ctx); err != nil {
+			return report{}, err
+		}
+		if b.stored, err = fill(ctx, b.broker.address, readTopic, b.values, readBytes, progress); err != nil {
+			return report{}, err
+		}
+	}
 	results = report{Machine: machine, Settings: s, When: time.Now().UTC().Truncate(time.Second)}
 	for _, one := range chosen {
 		results.Results = append(results.Results, result{scenario: one, Runs: map[subject][]measurement{}})
@@ -79,6 +90,9 @@ func measure(ctx context.Context, s settings, progress io.Writer) (results repor
 					return report{}, fmt.Errorf("%s, %s: %w", r.Name, what, err)
 				}
 				r.Runs[what] = append(r.Runs[what], m)
+				if r.reads() && what == gatewaySubject {
+					b.given[r.Name] = max(1, int(m.RecordsPerSecond/m.RequestsPerSecond+.5))
+				}
 				fmt.Fprintf(progress, "round %d/%d  %-16s %-14s %9.0f rec/s  %7.2f µs/rec  %8.2f µs/req  p50 %8.3f ms  p99 %8.3f ms  RSS %4.0f MiB  strangers %2.0f %%\n",
 					round+1, s.Rounds, r.Name, what, m.RecordsPerSecond, m.CPURecord, m.CPURequest, m.P50, m.P99, m.RSS, 100*m.Strangers)
 			}

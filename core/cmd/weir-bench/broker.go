@@ -24,6 +24,8 @@ type broker struct {
 	clusterID string
 	software  string
 	close     func() error
+	// createReadTopic makes the topic that is read, whose records stay.
+	createReadTopic func(ctx context.Context) error
 }
 
 func startBroker(ctx context.Context, kind string) (*broker, error) {
@@ -47,6 +49,11 @@ func startBroker(ctx context.Context, kind string) (*broker, error) {
 	return &broker{
 		address: cluster.BootstrapServers()[0], clusterID: cluster.ID(), software: "Apache Kafka " + apachekafka.Version + ", one broker",
 		close: cluster.Close,
+		createReadTopic: func(ctx context.Context) error {
+			return cluster.CreateTopic(ctx, readTopic, partitions, 1, map[string]string{
+				"retention.bytes": "-1", "retention.ms": "-1", "segment.bytes": "1073741824",
+			})
+		},
 	}, nil
 }
 

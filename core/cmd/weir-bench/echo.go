@@ -12,12 +12,15 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
+
+	"github.com/weir-gateway/weir/core/cmd/weir-bench/internal/load"
 )
 
 // newEchoCommand is the bare HTTP server: net/http with its defaults, a handler that reads the body and throws it away, and
-// an answer that is as long as the gateway's.
+// an answer that is as long as the gateway's. What is read from it lies ready, and goes out in one piece.
 func newEchoCommand() *cobra.Command {
-	var records int
+	var records, valueSize int
+	var format string
 	command := &cobra.Command{
 		Use: "echo", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
@@ -25,7 +28,7 @@ func newEchoCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			server := &http.Server{Handler: echo(records)} //nolint:gosec // bare is the point
+			server := &http.Server{Handler: echo(records, load.Answer(readTopic, format, load.Values(min(records, 512), valueSize), partitions, records))} //nolint:gosec // bare is the point
 			failed := make(chan error, 1)
 			go func() { failed <- server.Serve(listener) }()
 			fmt.Fprintln(command.OutOrStdout(), listener.Addr())
@@ -37,14 +40,23 @@ func newEchoCommand() *cobra.Command {
 			}
 		},
 	}
-	command.Flags().IntVar(&records, "records", 1, "records of each request")
+	command.Flags().IntVar(&records, "records", 1, "records of each request, or of each answer")
+	command.Flags().StringVar(&format, "format", "json", "format of what is read")
+	command.Flags().IntVar(&valueSize, "value-bytes", 1024, "size of a value that is read")
 	return command
 }
 
-func echo(records int) http.Handler {
+// echo acknowledges as many records, and gives the same answer to each read.
+func echo(records int, read []byte) http.Handler {
 	answer := v2Answer(records)
-	length := strconv.Itoa(len(answer))
+	length, readLength := strconv.Itoa(len(answer)), strconv.Itoa(len(read))
 	mux := http.NewServeMux()
+	mux.HandleFunc("POST /consumers/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.HandleFunc("GET /consumers/{group}/instances/{instance}/records", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Content-Type"] = []string{"application/vnd.kafka.json.v2+json"}
+		w.Header()["Content-Length"] = []string{readLength}
+		w.Write(read) //nolint:errcheck // a client that has gone
+	})
 	mux.HandleFunc("POST /topics/{topic}", func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
 			return

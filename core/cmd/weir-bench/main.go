@@ -1,7 +1,8 @@
 //go:build unix
 
-// Command weir-bench measures the gateway beside two programs that do parts of its work and nothing else: a bare net/http
-// server that reads the same bodies and answers the same bytes, and a bare sarama AsyncProducer that sends the same records.
+// Command weir-bench measures the gateway beside programs that do parts of its work and nothing else: a bare net/http server
+// that reads the same bodies and answers the same bytes, and sarama alone, an AsyncProducer that sends the same records and
+// connections that fetch and copy them.
 //
 // Everything runs on this computer: a broker (a real Apache Kafka, or the embedded one), the program under measurement, and
 // the load generator, each in a process of its own. The number to trust is therefore not a rate, for which all of them share
@@ -21,10 +22,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rcrowley/go-metrics"
 	"github.com/spf13/cobra"
 )
 
 func main() {
+	metrics.UseNilMetrics = true // sarama's own cost CPU for each record, and the gateway has them off too
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := newRootCommand().ExecuteContext(ctx)
 	stop()
@@ -54,9 +57,9 @@ func newRootCommand() *cobra.Command {
 	var s settings
 	root := &cobra.Command{
 		Use:   "weir-bench",
-		Short: "Measure the gateway beside a bare HTTP server and a bare Kafka producer",
+		Short: "Measure the gateway beside a bare HTTP server and a bare Kafka client",
 		Long: "weir-bench measures, in interleaved rounds on this computer, what the gateway costs: CPU time for each request and record,\n" +
-			"latencies, memory, and how that compares with a bare net/http server and a bare sarama producer doing the same work.\n" +
+			"latencies, memory, and how that compares with a bare net/http server and with bare sarama doing the same work.\n" +
 			"Run it on a quiet computer: it tells how much of the CPU went to strangers meanwhile. It needs Linux, and for the real\n" +
 			"Kafka Java 17 (and Maven the first time).",
 		Example: "  weir-bench                                   all of it, about 20 minutes\n" +
@@ -72,7 +75,7 @@ func newRootCommand() *cobra.Command {
 		},
 	}
 	flags := root.Flags()
-	flags.StringVar(&s.Broker, "broker", "kafka", "kafka: a real Apache Kafka; embedded: one that counts records and keeps none")
+	flags.StringVar(&s.Broker, "broker", "kafka", "kafka: a real Apache Kafka; embedded: one that counts records and keeps none, so that nothing can be read")
 	flags.IntVar(&s.Rounds, "rounds", 3, "how many interleaved rounds")
 	flags.DurationVar(&s.WarmUp, "warm-up", 2*time.Second, "how long each program works before it is measured")
 	flags.DurationVar(&s.Measure, "measure", 6*time.Second, "how long each program is measured in each round")
@@ -86,7 +89,7 @@ func newRootCommand() *cobra.Command {
 	flags.StringVar(&s.jsonFile, "json", "", "write all results to this file")
 	flags.StringVar(&s.markdown, "markdown", "", "write the tables into this Markdown file, between its weir-bench marks")
 	flags.StringVar(&s.from, "from", "", "measure nothing: take the results from a file that --json wrote")
-	root.AddCommand(newEchoCommand(), newProducerCommand(), newBrokerCommand())
+	root.AddCommand(newEchoCommand(), newProducerCommand(), newReaderCommand(), newBrokerCommand())
 	return root
 }
 

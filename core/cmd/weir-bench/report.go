@@ -111,8 +111,10 @@ func (r *report) text() string {
 		{"Targets", r.targets()},
 		{"Cost", r.costs()},
 		{"Beside the bare programs", r.ratios()},
+		{"Reading", r.readings()},
 		{"Latency and memory", r.latencies()},
-		{"Where the gateway's CPU time goes", r.splits()},
+		{"Where the gateway's CPU time goes", r.splits(false)},
+		{"Where it goes in reading", r.splits(true)},
 	} {
 		if len(section.table.rows) > 0 {
 			fmt.Fprintf(&b, "\n### %s\n\n%s", section.title, section.table.String())
@@ -157,6 +159,9 @@ func perSecond(m measurement) float64  { return m.RecordsPerSecond }
 func (r *report) costs() table {
 	t := table{head: []string{"scenario", "program", "records/s", "CPU µs/request", "CPU µs/record", "cores busy", "generator's cores"}, left: 2}
 	for _, one := range r.Results {
+		if one.reads() {
+			continue // see readings
+		}
 		for i, what := range one.subjects() {
 			name := ""
 			if i == 0 {
@@ -176,9 +181,12 @@ func (r *report) costs() table {
 func (r *report) ratios() table {
 	t := table{head: []string{"scenario", "gateway ÷ net/http, CPU a request", "gateway ÷ sarama, CPU a record", "gateway ÷ (net/http + sarama)", "gateway ÷ sarama, records/s"}, left: 1}
 	for _, one := range r.Results {
-		both := one.of(echoSubject, cpuRecord).plus(one.of(producerSubject, cpuRecord))
-		t.add(one.Name, one.per(echoSubject, cpuRequest).text(2), one.per(producerSubject, cpuRecord).text(2),
-			one.of(gatewaySubject, cpuRecord).over(both).text(2), one.per(producerSubject, perSecond).text(2))
+		if one.reads() {
+			continue
+		}
+		both := one.of(echoSubject, cpuRecord).plus(one.of(saramaSubject, cpuRecord))
+		t.add(one.Name, one.per(echoSubject, cpuRequest).text(2), one.per(saramaSubject, cpuRecord).text(2),
+			one.of(gatewaySubject, cpuRecord).over(both).text(2), one.per(saramaSubject, perSecond).text(2))
 	}
 	return t
 }
@@ -202,13 +210,39 @@ func (r *report) latencies() table {
 	return t
 }
 
+// readings has what reading costs and how that compares, from fetch to answer.
+func (r *report) readings() table {
+	t := table{head: []string{"scenario", "program", "records/s", "MB/s", "records/answer", "CPU µs/answer", "CPU µs/record", "÷ sarama's", "cores busy", "generator's cores"}, left: 2}
+	for _, one := range r.Results {
+		if !one.reads() {
+			continue
+		}
+		for i, what := range one.subjects() {
+			name := ""
+			if i == 0 {
+				name = fmt.Sprintf("**%s** %s", one.Name, one.describe())
+			}
+			ratio := one.of(what, cpuRecord).over(one.of(saramaSubject, cpuRecord))
+			if what == saramaSubject {
+				ratio = nil
+			}
+			t.add(name, string(what), one.of(what, perSecond).text(0),
+				one.of(what, func(m measurement) float64 { return m.RecordsPerSecond * float64(r.Settings.ValueSize) / 1e6 }).median(0),
+				one.of(what, func(m measurement) float64 { return m.RecordsPerSecond / m.RequestsPerSecond }).median(1),
+				one.of(what, cpuRequest).text(1), one.of(what, cpuRecord).text(2), ratio.text(2),
+				one.of(what, func(m measurement) float64 { return m.CPU }).median(2), one.of(what, func(m measurement) float64 { return m.Generator }).median(2))
+		}
+	}
+	return t
+}
+
 // splits has a column for each profiled scenario: the share, and what it is of the CPU time of a record as the rounds had it.
-func (r *report) splits() table {
+func (r *report) splits(reading bool) table {
 	t := table{head: []string{"part"}, left: 1}
 	var profiled []result
 	var parts []string
 	for _, one := range r.Results {
-		if one.Split == nil {
+		if one.Split == nil || one.reads() != reading {
 			continue
 		}
 		profiled = append(profiled, one)

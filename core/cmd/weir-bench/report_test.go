@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,9 +42,9 @@ func example() report {
 	}
 	batch1, batch100 := scenarios[0], scenarios[2]
 	return report{Results: []result{
-		{scenario: batch1, Runs: map[subject][]measurement{gatewaySubject: run(60, 20_000), echoSubject: run(20, 60_000), producerSubject: run(10, 40_000)},
+		{scenario: batch1, Runs: map[subject][]measurement{gatewaySubject: run(60, 20_000), echoSubject: run(20, 60_000), saramaSubject: run(10, 40_000)},
 			Split: &cpusplit.Split{Parts: []cpusplit.Part{{Name: "HTTP", Share: .25}, {Name: "JSON", Share: .75}}}},
-		{scenario: batch100, Runs: map[subject][]measurement{gatewaySubject: run(9, 1), echoSubject: run(1, 1), producerSubject: run(3, 1)}},
+		{scenario: batch100, Runs: map[subject][]measurement{gatewaySubject: run(9, 1), echoSubject: run(1, 1), saramaSubject: run(3, 1)}},
 	}}
 }
 
@@ -68,7 +69,7 @@ func TestReportTable(t *testing.T) {
 | HTTP |      25.0 |     15.00 |
 | JSON |      75.0 |     45.00 |
 `
-	if diff := cmp.Diff(want, r.splits().String()); diff != "" {
+	if diff := cmp.Diff(want, r.splits(false).String()); diff != "" {
 		t.Errorf("table (-want +got):\n%s", diff)
 	}
 }
@@ -126,14 +127,20 @@ func TestTablesStandBetweenTheMarks(t *testing.T) {
 
 func TestChosenScenarios(t *testing.T) {
 	t.Parallel()
-	chosen, err := chosenScenarios([]string{"batch-100", "batch-1"})
+	chosen, err := chosenScenarios([]string{"batch-100", "batch-1"}, "kafka")
 	if err != nil || len(chosen) != 2 || chosen[0].Name != "batch-100" || chosen[1].Batch != 1 {
 		t.Errorf("got %v, %v", chosen, err)
 	}
-	if _, err := chosenScenarios(quickScenarios); err != nil {
+	if _, err := chosenScenarios(quickScenarios, "kafka"); err != nil {
 		t.Error(err)
 	}
-	if _, err := chosenScenarios([]string{"batch-2"}); err == nil {
+	if _, err := chosenScenarios([]string{"batch-2"}, "kafka"); err == nil {
 		t.Error("an unknown scenario was taken")
+	}
+	if _, err := chosenScenarios([]string{"read-json"}, "embedded"); err == nil {
+		t.Error("reading from a broker that keeps nothing was taken")
+	}
+	if all, err := chosenScenarios(nil, "embedded"); err != nil || slices.ContainsFunc(all, scenario.reads) || len(all) == 0 {
+		t.Errorf("for a broker that keeps nothing: %v, %v", all, err)
 	}
 }

@@ -8,13 +8,15 @@ import (
 	"strings"
 )
 
-// shape is how records are brought.
+// shape is how records are brought, or taken out.
 type shape string
 
 const (
-	closedLoop shape = "closed loop" // v2 requests, one outstanding on each connection
-	openLoop   shape = "open loop"   // v2 requests at a fixed rate
-	streaming  shape = "v3 streams"  // batch is the number of records of a stream that are without a receipt
+	closedLoop shape = "closed loop"    // v2 requests, one outstanding on each connection
+	openLoop   shape = "open loop"      // v2 requests at a fixed rate
+	streaming  shape = "v3 streams"     // batch is the number of records of a stream that are without a receipt
+	readJSON   shape = "json instances" // consumer instances, one on each connection; batch is the most records of an answer
+	readBinary shape = "binary instances"
 )
 
 // scenario is one kind of load.
@@ -26,7 +28,10 @@ type scenario struct {
 	profiled    bool   // its CPU time is taken apart
 }
 
-const manyConnections = 64
+const (
+	manyConnections = 64
+	manyReaders     = 8
+)
 
 var scenarios = []scenario{
 	{"batch-1", closedLoop, manyConnections, 1, true},
@@ -41,9 +46,13 @@ var scenarios = []scenario{
 	{"low-1-batch-100", closedLoop, 1, 100, false},
 	{"low-8-batch-100", closedLoop, 8, 100, false},
 	{"open-batch-1", openLoop, manyConnections, 1, false},
+	{"read-json", readJSON, manyReaders, 1000, true},
+	{"read-binary", readBinary, manyReaders, 1000, false},
+	{"read-small", readJSON, manyReaders, 10, true},
+	{"read-1", readJSON, 1, 1, false},
 }
 
-var quickScenarios = []string{"batch-1", "batch-10", "batch-100", "stream-10", "low-1-batch-1"}
+var quickScenarios = []string{"batch-1", "batch-10", "batch-100", "stream-10", "low-1-batch-1", "read-json"}
 
 func scenarioNames() string {
 	names := make([]string, 0, len(scenarios))
@@ -53,10 +62,11 @@ func scenarioNames() string {
 	return strings.Join(names, ",")
 }
 
-// chosenScenarios gives those that were named, or all.
-func chosenScenarios(names []string) ([]scenario, error) {
+// chosenScenarios gives those that were named, or all that a kind of broker can serve.
+func chosenScenarios(names []string, broker string) ([]scenario, error) {
+	impossible := func(s scenario) bool { return s.reads() && broker == "embedded" }
 	if len(names) == 0 {
-		return scenarios, nil
+		return slices.DeleteFunc(slices.Clone(scenarios), impossible), nil
 	}
 	chosen := make([]scenario, 0, len(names))
 	for _, name := range names {
@@ -64,16 +74,35 @@ func chosenScenarios(names []string) ([]scenario, error) {
 		if i < 0 {
 			return nil, fmt.Errorf("--scenario %s: there is %s", name, scenarioNames())
 		}
+		if impossible(scenarios[i]) {
+			return nil, fmt.Errorf("--scenario %s: the embedded broker keeps no records to read. Take --broker kafka", name)
+		}
 		chosen = append(chosen, scenarios[i])
 	}
 	return chosen, nil
 }
+
+// reads reports whether records are taken out.
+func (s scenario) reads() bool { return s.Shape == readJSON || s.Shape == readBinary }
+
+// format is the embedded format of a scenario that reads.
+func (s scenario) format() string {
+	if s.Shape == readBinary {
+		return "binary"
+	}
+	return "json"
+}
+
+// maxBytes is what a read asks for: a record that makes an answer as long as that is not in it any more.
+func (s scenario) maxBytes(valueSize int) int { return s.Batch*valueSize + 1 }
 
 // describe says in words what the load is.
 func (s scenario) describe() string {
 	switch s.Shape {
 	case streaming:
 		return fmt.Sprintf("%d v3 streams, %d records outstanding on each", s.Connections, s.Batch)
+	case readJSON, readBinary:
+		return fmt.Sprintf("%d %s, each of all partitions, at most %s records an answer", s.Connections, s.Shape, number(float64(s.Batch), 0))
 	case openLoop:
 		return fmt.Sprintf("fixed rate over %d connections, %d records a request", s.Connections, s.Batch)
 	default:
@@ -85,15 +114,15 @@ func (s scenario) describe() string {
 type subject string
 
 const (
-	gatewaySubject  subject = "gateway"
-	echoSubject     subject = "bare net/http"
-	producerSubject subject = "bare sarama"
+	gatewaySubject subject = "gateway"
+	echoSubject    subject = "bare net/http"
+	saramaSubject  subject = "bare sarama"
 )
 
-// subjects are the programs of a scenario in the order of each round. The producer has no request to be sent at a rate.
+// subjects are the programs of a scenario in the order of each round. Bare sarama has no request to be sent at a rate.
 func (s scenario) subjects() []subject {
 	if s.Shape == openLoop {
 		return []subject{gatewaySubject, echoSubject}
 	}
-	return []subject{gatewaySubject, echoSubject, producerSubject}
+	return []subject{gatewaySubject, echoSubject, saramaSubject}
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -35,19 +36,33 @@ func (b *bench) start(ctx context.Context, s scenario, what subject, extra ...st
 	case gatewaySubject:
 		return b.startGateway(ctx, s, extra...)
 	case echoSubject:
-		p, err := startSelf("echo", "--records", strconv.Itoa(s.Batch))
+		p, err := startSelf(b.echoArguments(s)...)
 		if err != nil {
 			return nil, err
 		}
-		return &program{pid: p.PID(), stop: p.stop, drive: b.driver(s, p.ready)}, nil
+		return &program{pid: p.PID(), stop: p.stop, drive: b.driver(s, p.ready, true)}, nil
 	default:
-		return b.startProducer(s)
+		return b.startSarama(s)
 	}
 }
 
-// driver gives the load of a scenario against a server.
-func (b *bench) driver(s scenario, address string) func(context.Context, load.Window) (load.Result, error) {
+// echoArguments make the bare server answer what the gateway answers.
+func (b *bench) echoArguments(s scenario) []string {
+	if !s.reads() {
+		return []string{"echo", "--records", strconv.Itoa(s.Batch)}
+	}
+	return []string{"echo", "--records", strconv.Itoa(b.given[s.Name]), "--format", s.format(), "--value-bytes", strconv.Itoa(b.settings.ValueSize)}
+}
+
+// driver gives the load of a scenario against a server. A bare one gives the same records each time.
+func (b *bench) driver(s scenario, address string, bare bool) func(context.Context, load.Window) (load.Result, error) {
 	return func(ctx context.Context, window load.Window) (load.Result, error) {
+		if s.reads() {
+			return load.Drive(ctx, &load.Reads{
+				Address: address, Connections: s.Connections, Group: "bench-" + strconv.FormatInt(time.Now().UnixNano(), 36), Topic: readTopic, Format: s.format(),
+				ValueBytes: b.settings.ValueSize, MaxBytes: s.maxBytes(b.settings.ValueSize), Ends: slices.Repeat([]int64{b.stored}, partitions), Repeats: bare,
+			}, window)
+		}
 		if s.Shape == streaming {
 			head, chunks := load.V3Stream(address, b.broker.clusterID, topic, b.values)
 			return load.Drive(ctx, &load.Streams{Address: address, Connections: s.Connections, Head: head, Chunks: chunks, Window: s.Batch}, window)
@@ -114,7 +129,7 @@ func (b *bench) startGateway(ctx context.Context, s scenario, extra ...string) (
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("the gateway did not become ready: %w; its log ends:\n%s", err, b.logTail()), stopProcess(p))
 	}
-	return &program{pid: p.PID(), stop: stop, drive: b.driver(s, address)}, nil
+	return &program{pid: p.PID(), stop: stop, drive: b.driver(s, address, false)}, nil
 }
 
 // logTail is the end of the gateway's log.
@@ -127,11 +142,14 @@ func (b *bench) logTail() string {
 	return string(text[max(0, len(text)-enough):])
 }
 
-// startProducer starts the bare producer with as many records on their way as the scenario's clients have.
-func (b *bench) startProducer(s scenario) (*program, error) {
-	callers, batch := s.Connections, s.Batch
-	p, err := startSelf("producer", "--address", b.broker.address, "--callers", strconv.Itoa(callers), "--batch", strconv.Itoa(batch),
-		"--value-bytes", strconv.Itoa(b.settings.ValueSize))
+// startSarama starts sarama alone: a producer with as many records on their way as the scenario's clients have, or as many readers as it
+// has instances, which ask for as many bytes at once.
+func (b *bench) startSarama(s scenario) (*program, error) {
+	arguments := []string{"producer", "--batch", strconv.Itoa(s.Batch), "--value-bytes", strconv.Itoa(b.settings.ValueSize)}
+	if s.reads() {
+		arguments = []string{"reader", "--fetch-bytes", strconv.Itoa(s.maxBytes(b.settings.ValueSize)), "--records", strconv.FormatInt(b.stored, 10)}
+	}
+	p, err := startSelf(append(arguments, "--address", b.broker.address, "--callers", strconv.Itoa(s.Connections))...)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +157,7 @@ func (b *bench) startProducer(s scenario) (*program, error) {
 	ask := func(line string, answer *tally) error {
 		text, err := p.tell(line)
 		if err != nil {
-			return fmt.Errorf("bare producer: %w", err)
+			return fmt.Errorf("bare sarama: %w", err)
 		}
 		return json.Unmarshal([]byte(text), answer)
 	}
@@ -158,7 +176,7 @@ func (b *bench) startProducer(s scenario) (*program, error) {
 			err := ask("count", &count)
 			result.Elapsed = time.Since(began)
 			result.Records = count.Records - first.Records
-			result.Requests = result.Records / int64(batch)
+			result.Requests = count.Requests - first.Requests
 			return errors.Join(err, end(), ask("end", &last))
 		}
 		_, err := load.Drive(ctx, load.Nothing{}, window)

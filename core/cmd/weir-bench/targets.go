@@ -9,6 +9,7 @@ import "fmt"
 const (
 	echoLimit, echoGoal = 3.5, 2.5 // CPU of a request of one record, in echoes
 	saramaLimit         = 2.0      // CPU of a record at 100 records a request, in bare producers
+	readLimit           = 2.5      // CPU of a record that an instance reads as JSON, in sarama's fetch and copy
 	peerLimit           = 3.0      // records/s, in the peer's
 	peerEchoCPU         = 16.1     // µs a request of one record of a bare net/http echo there
 )
@@ -28,9 +29,14 @@ func (r *report) targets() table {
 				verdict(ratio.middle() <= echoLimit, ratio.middle() <= echoGoal))
 		}
 		if one.Name == "batch-100" {
-			ratio := one.per(producerSubject, cpuRecord)
+			ratio := one.per(saramaSubject, cpuRecord)
 			t.add(fmt.Sprintf("CPU of a record at 100 records a request at most %.1f × the bare sarama's", saramaLimit), ratio.text(2)+" ×",
 				verdict(ratio.middle() <= saramaLimit, true))
+		}
+		if one.Name == "read-json" {
+			ratio := one.per(saramaSubject, cpuRecord)
+			t.add(fmt.Sprintf("CPU of a record that an instance reads as JSON at most %.1f × the bare sarama's fetch and copy", readLimit), ratio.text(2)+" ×",
+				verdict(ratio.middle() <= readLimit, true))
 		}
 	}
 	for _, one := range r.Results {

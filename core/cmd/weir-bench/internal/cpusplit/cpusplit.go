@@ -28,6 +28,7 @@ const (
 	chain     = "request chain and answers (rest)"
 	json      = "JSON and record decoding"
 	producer  = "producer (ours)"
+	reader    = "reader and instances (ours)"
 	sarama    = "Kafka client (sarama)"
 	log       = "access log and metrics"
 	collector = "garbage collector, its own goroutines"
@@ -59,6 +60,9 @@ var code = []rule{
 	// The connection that watches answers stands between sarama and the socket: the system calls are sarama's.
 	{ours + "internal/kafka/producer.(*wireConn).Read", sarama},
 	{ours + "internal/kafka/producer.(*wireConn).Write", sarama},
+	{ours + "internal/kafka/reader.", reader},
+	{ours + "internal/kafka/consumer.", reader},
+	{ours + "internal/kafka.(*FetchPool)", reader},
 	{ours + "internal/kafka", producer},
 	{"github.com/IBM/sarama", sarama},
 

@@ -14,6 +14,7 @@ type connection struct {
 	buffer []byte // what has come and was not taken yet is buffer[from:to]
 	from   int
 	to     int
+	body   []byte // the chunks of a body, put together
 }
 
 func newConnection(conn net.Conn) *connection {
@@ -44,6 +45,9 @@ type head struct {
 	length int // of the body; -1: chunked
 }
 
+// noContent is the status of an answer that has no body and does not say so.
+const noContent = "204"
+
 var (
 	headEnd          = []byte("\r\n\r\n")
 	errNoLength      = errors.New("the answer has neither Content-Length nor chunks")
@@ -51,17 +55,20 @@ var (
 	transferEncoding = []byte("transfer-encoding:")
 )
 
-// readHead reads and takes an answer's header. Any status but 200 is an error that shows the answer.
+// readHead reads and takes an answer's header. Any status but 200 and 204 is an error that shows the answer.
 func (c *connection) readHead() (head, error) {
 	searched := 0
 	for {
 		pending := c.buffer[c.from:c.to]
 		if i := bytes.Index(pending[searched:], headEnd); i >= 0 {
 			text := pending[:searched+i+2]
-			if len(text) < 12 || string(text[:9]) != "HTTP/1.1 " || string(text[9:12]) != "200" {
+			if len(text) < 12 || string(text[:9]) != "HTTP/1.1 " || string(text[9:12]) != "200" && string(text[9:12]) != noContent {
 				return head{}, fmt.Errorf("answer: %.600q", pending)
 			}
 			c.from += searched + i + len(headEnd)
+			if string(text[9:12]) == noContent {
+				return head{}, nil
+			}
 			return parseHead(text)
 		}
 		searched = max(0, len(pending)-len(headEnd)+1)
@@ -124,6 +131,25 @@ func (c *connection) readChunk() ([]byte, error) {
 		if err := c.fill(); err != nil {
 			return nil, fmt.Errorf("chunk: %w", err)
 		}
+	}
+}
+
+// whole reads and takes the whole body of an answer. It is valid until the next call.
+func (c *connection) whole(of head) ([]byte, error) {
+	if of.length >= 0 {
+		return c.readBody(of.length)
+	}
+	c.body = c.body[:0]
+	for {
+		chunk, err := c.readChunk()
+		if err != nil {
+			return nil, err
+		}
+		if len(chunk) == 0 {
+			_, err = c.readBody(len("0\r\n\r\n"))
+			return c.body, err
+		}
+		c.body = append(c.body, chunk...)
 	}
 }
 

@@ -63,17 +63,7 @@ func (r *Requests) take(c *connection, check bool) error {
 	if err != nil {
 		return err
 	}
-	var body []byte
-	if head.length >= 0 {
-		body, err = c.readBody(head.length)
-	} else {
-		for chunk := []byte{0}; len(chunk) > 0 && err == nil; body = append(body, chunk...) {
-			chunk, err = c.readChunk()
-		}
-		if err == nil {
-			_, err = c.readBody(len("0\r\n\r\n"))
-		}
-	}
+	body, err := c.whole(head)
 	if err != nil {
 		return err
 	}
