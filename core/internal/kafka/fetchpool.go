@@ -26,6 +26,7 @@ const (
 type FetchPool struct {
 	connections *pool
 	dialLongest time.Duration
+	idleLongest time.Duration
 	limit       int
 	done        chan struct{}
 	workers     sync.WaitGroup
@@ -69,6 +70,7 @@ func NewFetchPool(client *Client, limit int) *FetchPool {
 	return &FetchPool{
 		connections: newPool(client.base, client.security),
 		dialLongest: client.settings.DialTimeout + client.settings.RequestTimeout,
+		idleLongest: idleLongest,
 		limit:       max(1, limit),
 		done:        make(chan struct{}),
 		lanes:       map[string]*lane{},
@@ -231,7 +233,7 @@ func (p *FetchPool) take(l *lane, seat chan *Fetch, previous func()) *Fetch {
 	if f != nil {
 		return f
 	}
-	timer := time.NewTimer(idleLongest)
+	timer := time.NewTimer(p.idleLongest)
 	defer timer.Stop()
 	select {
 	case f = <-seat:

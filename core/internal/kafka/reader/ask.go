@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync/atomic"
 	"time"
 
@@ -69,7 +70,7 @@ func (c *call) due(p *part, now time.Time) bool {
 	case p.err != nil:
 		return !now.Before(p.retryAt) && now.Before(c.lastRetry())
 	default:
-		return now.Before(c.until)
+		return c.until.Sub(now) >= shortestPoll // a broker's clock ticks in milliseconds
 	}
 }
 
@@ -231,6 +232,8 @@ func (c *call) refuse(a *ask) {
 		}
 	case f.Code != fault.KafkaFailed && f.Code != fault.Internal: // the way to the broker
 		for _, p := range a.parts {
+			// Some decompressors end with the error of a connection that broke. Twice is no accident: then each by itself too.
+			p.alone = p.alone || p.failures > 0 && len(a.parts) > 1 && (errors.Is(a.err, io.ErrUnexpectedEOF) || errors.Is(a.err, io.EOF))
 			c.fail(p, a.err)
 		}
 	case len(a.parts) > 1: // something in the answer cannot be read: each by itself, so that it costs only the one that has it

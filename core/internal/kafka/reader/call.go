@@ -23,6 +23,8 @@ const (
 	leastRoomWait                 = 100 * time.Millisecond
 	leastRetry                    = 150 * time.Millisecond // a leader that moved is asked again even when Wait is shorter
 	firstPause, longestPause      = 25 * time.Millisecond, 400 * time.Millisecond
+	leastRenewal                  = 50 * time.Millisecond // between two questions about where a topic is
+	shortestPoll                  = 2 * time.Millisecond
 	// leastShare is the least to ask of a partition if the call may have that much: a batch of most producers fits.
 	leastShare = 64 << 10
 	// largestFetch leaves room for one batch beyond it: sarama refuses answers of 100 MiB and more.
@@ -276,6 +278,9 @@ func (c *call) postpone(p *part, err error) {
 	p.err = err
 	p.retryAt = time.Now().Add(min(firstPause<<min(p.failures, 10), longestPause))
 	p.failures++
+	if topic, cached := c.reader.client.Cached(p.result.Topic); cached && time.Since(topic.Fetched) < leastRenewal {
+		return // many may be waiting for the same election
+	}
 	c.reader.client.Renew(p.result.Topic)
 }
 

@@ -2,13 +2,17 @@ package reader
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-gateway/weir/core/internal/embedded"
 	"github.com/weir-gateway/weir/core/internal/fault"
@@ -298,4 +302,83 @@ func TestClose(t *testing.T) {
 	_, release, err := r.reader.Fetch(t.Context(), []record.Position{position("a", 0, 0)}, Options{Wait: time.Minute})
 	release()
 	wantCode(t, "afterwards", err, fault.Unavailable)
+}
+
+// What cannot be read costs only the partition that has it.
+func TestAnUnreadableBatch(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		codec int16
+		data  string
+		want  fault.Code
+	}{
+		"gzip":      {1, "not compressed", fault.KafkaFailed},
+		"gzip, cut": {1, "cut", fault.BrokerNotAvailable}, // its decompressor's error is that of a connection that broke
+		"snappy":    {2, "not compressed", fault.KafkaFailed},
+		"zstd":      {4, "not compressed", fault.KafkaFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, embedded.Options{Topics: []embedded.Topic{{Name: "a", Partitions: 3}}}, consumeSettings())
+			p := newProducer(t, r.broker.Addresses())
+			produce(t, p, values("a", 0, 3, 10)...)
+			produce(t, p, values("a", 2, 3, 10)...)
+			produceUnreadable(t, p, "a", 1, test.codec, test.data)
+			positions := []record.Position{position("a", 0, 0), position("a", 1, 0), position("a", 2, 0)}
+			got := [3]int{}
+			var unreadable error
+			for range 2 { // the first that has records ends a call
+				results, release, err := r.reader.Fetch(t.Context(), positions, Options{Wait: 5 * time.Second})
+				release()
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range results {
+					got[i] += len(results[i].Records)
+					positions[i].Offset = results[i].End
+				}
+				unreadable = results[1].Err
+				if got[0]+got[2] == 6 {
+					break
+				}
+			}
+			if got != [3]int{3, 0, 3} {
+				t.Errorf("%v records of the partitions, want 3, 0, 3", got)
+			}
+			wantCode(t, "the batch that cannot be read", unreadable, test.want)
+			if test.want == fault.KafkaFailed && !strings.Contains(unreadable.Error(), "partition a-1 at offset 0") {
+				t.Errorf("the error says %q", unreadable)
+			}
+		})
+	}
+}
+
+// produceUnreadable writes a batch that says it is compressed and is not. A real broker would refuse it.
+func produceUnreadable(t *testing.T, client *kgo.Client, topic string, partition int32, codec int16, data string) {
+	t.Helper()
+	batch := kmsg.NewRecordBatch()
+	batch.Magic, batch.Attributes, batch.NumRecords, batch.Records = 2, codec, 1, []byte(data)
+	batch.ProducerID, batch.ProducerEpoch, batch.FirstSequence = -1, -1, -1
+	raw := batch.AppendTo(nil)
+	binary.BigEndian.PutUint32(raw[8:], uint32(len(raw)-12))
+	binary.BigEndian.PutUint32(raw[17:], crc32.Checksum(raw[21:], crc32.MakeTable(crc32.Castagnoli)))
+	request := kmsg.NewPtrProduceRequest()
+	request.Acks, request.TimeoutMillis = -1, 1000
+	rt, rp := kmsg.NewProduceRequestTopic(), kmsg.NewProduceRequestTopicPartition()
+	rp.Partition, rp.Records = partition, raw
+	rt.Topic, rt.Partitions = topic, append(rt.Partitions, rp)
+	metadata := kmsg.NewPtrMetadataRequest()
+	mt := kmsg.NewMetadataRequestTopic()
+	mt.Topic = &topic
+	metadata.Topics = append(metadata.Topics, mt)
+	known, err := metadata.RequestWith(t.Context(), client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rt.TopicID = known.Topics[0].TopicID
+	request.Topics = append(request.Topics, rt)
+	response, err := request.RequestWith(t.Context(), client)
+	if err != nil || response.Topics[0].Partitions[0].ErrorCode != 0 {
+		t.Fatalf("%+v, %v", response, err)
+	}
 }
