@@ -176,15 +176,26 @@ func (i *Instance) commit(ctx context.Context, given []Committed) error {
 				i.member.scheduleLocked(0) // the heartbeat hears it too
 			}
 			i.mu.Unlock()
-			select {
-			case <-changed:
-			case <-ctx.Done():
+			if !awaitChange(ctx, changed, max(retryPause, i.consumers.settings.HeartbeatInterval)) {
 				return rebalancing(ctx.Err())
 			}
 		case absent(err) || !retriable(err) || !pause(ctx, retryPause):
 			return err
 		}
 	}
+}
+
+// awaitChange waits for a change, or for a while; it is false when ctx ended.
+func awaitChange(ctx context.Context, changed <-chan struct{}, longest time.Duration) bool {
+	timer := time.NewTimer(longest)
+	defer timer.Stop()
+	select {
+	case <-changed:
+	case <-timer.C:
+	case <-ctx.Done():
+		return false
+	}
+	return true
 }
 
 // settledLocked waits while the group rebalances. The mutex is held again when it returns.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-gateway/weir/core/config"
 	"github.com/weir-gateway/weir/core/internal/embedded"
@@ -257,4 +258,23 @@ func (r *rig) committed(i *Instance, partitions ...record.TopicPartition) map[re
 		offsets[f.TopicPartition] = f.Offset
 	}
 	return offsets
+}
+
+// addPartitions gives a topic more partitions.
+func (r *rig) addPartitions(topic string, count int32) {
+	r.t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(r.broker.Addresses()...))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer client.Close()
+	request := kmsg.NewPtrCreatePartitionsRequest()
+	request.TimeoutMillis = 10_000
+	change := kmsg.NewCreatePartitionsRequestTopic()
+	change.Topic, change.Count = topic, count
+	request.Topics = append(request.Topics, change)
+	response, err := request.RequestWith(r.t.Context(), client)
+	if err != nil || response.Topics[0].ErrorCode != 0 {
+		r.t.Fatalf("add partitions: %v, %+v", err, response)
+	}
 }

@@ -52,8 +52,8 @@ type member struct {
 	watched  time.Time
 	seen     int // the version of the listing that its pattern was matched with
 	failure  error
-	trouble  error // why the last attempt to join failed, until one does not
-	troubled time.Time
+	trouble  error     // why the last attempt to join failed, until one does not
+	troubled time.Time // since when
 	backoff  time.Duration
 	reason   string // why it joins again, for the log
 
@@ -316,7 +316,11 @@ func (m *member) join(ctx context.Context) time.Duration {
 			m.i.mu.Unlock()
 			return never
 		}
-		m.trouble, m.troubled = err, time.Now()
+		if m.trouble == nil {
+			m.troubled = time.Now()
+		}
+		m.trouble = err
+		m.i.changedLocked() // a read that waits is to know
 		if m.held >= 0 && time.Since(m.beat) > m.i.consumers.settings.SessionTimeout {
 			m.loseLocked("the coordinator could not be reached for the session timeout", false)
 		}

@@ -75,6 +75,8 @@ func (b *Batch) Done(delivered bool) {
 const (
 	// grace is how much longer than its wait a read may wait for brokers. With it everything else has to fit into half a second.
 	grace = 350 * time.Millisecond
+	// troubleLongest is how long a member may fail to reach its coordinator before a read that has nothing says so.
+	troubleLongest = 500 * time.Millisecond
 	// gatherPause is the pause of a read that has not got enough: it would otherwise fetch record by record.
 	gatherPause = 50 * time.Millisecond
 )
@@ -98,8 +100,7 @@ func (i *Instance) Poll(ctx context.Context, options PollOptions) (*Batch, error
 	if options.MaxBytes <= 0 {
 		options.MaxBytes = i.consumers.settings.RequestMaxBytes
 	}
-	began := time.Now()
-	r := &reading{i: i, options: options, began: began, deadline: began.Add(max(0, options.Wait))}
+	r := &reading{i: i, options: options, deadline: time.Now().Add(max(0, options.Wait))}
 	r.ctx, r.cancel = context.WithDeadline(ctx, r.deadline.Add(grace))
 	got, err := r.takeTurn(ctx)
 	if !got {
@@ -141,7 +142,6 @@ func (i *Instance) Poll(ctx context.Context, options PollOptions) (*Batch, error
 type reading struct {
 	i        *Instance
 	options  PollOptions
-	began    time.Time
 	deadline time.Time
 	ctx      context.Context // ends grace after the deadline
 	cancel   context.CancelFunc
@@ -293,7 +293,7 @@ func (r *reading) look() (v view, err error) {
 		}
 		if m.state != stable {
 			r.state = Rebalancing
-			if m.trouble != nil && m.troubled.After(r.began) {
+			if m.trouble != nil && time.Since(m.troubled) > troubleLongest {
 				r.failed, r.silent = m.trouble, true
 			}
 			return v, nil
