@@ -174,8 +174,13 @@ func (i *instance) assigned() (int, error) {
 // many each partition has.
 func writeRecords(ctx context.Context, t *testing.T, cluster *apachekafka.Cluster, topic string, count, size, rate int) map[int32]int64 {
 	t.Helper()
+	return writeCompressed(ctx, t, cluster, topic, count, size, rate, kgo.NoCompression())
+}
+
+func writeCompressed(ctx context.Context, t *testing.T, cluster *apachekafka.Cluster, topic string, count, size, rate int, compression kgo.CompressionCodec) map[int32]int64 {
+	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(cluster.BootstrapServers()...), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()),
-		kgo.MaxBufferedRecords(50_000))
+		kgo.MaxBufferedRecords(50_000), kgo.ProducerBatchCompression(compression))
 	if err != nil {
 		t.Fatal(err)
 	}
