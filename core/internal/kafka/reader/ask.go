@@ -130,12 +130,11 @@ func (c *call) wait(a *ask, now time.Time) time.Duration {
 
 // begin reserves room, when there is a connection. Until then nothing is held: a thousand polls that wait hold nothing.
 func (a *ask) begin() error {
-	c := a.call
+	c, budget := a.call, &a.call.reader.budget
 	deadline := c.until
-	if least := c.started.Add(leastRoomWait); least.After(deadline) {
+	if least := time.Now().Add(leastRoomWait); least.After(deadline) {
 		deadline = least
 	}
-	budget := &c.reader.budget
 	if err := budget.reserve(c.ctx, deadline, int64(a.bytes)); err != nil {
 		return err
 	}
@@ -153,6 +152,9 @@ func (a *ask) done(response *sarama.FetchResponse, err error) {
 	if err != nil {
 		c.reader.count(err)
 	}
+	if err != nil || isEmpty(response) {
+		a.giveBack() // at once: whoever has the connection next may wait for the room
+	}
 	if !a.state.CompareAndSwap(underWay, answered) {
 		a.giveBack()
 		return
@@ -164,6 +166,18 @@ func (a *ask) done(response *sarama.FetchResponse, err error) {
 	case c.wake <- struct{}{}:
 	default:
 	}
+}
+
+// isEmpty reports whether an answer holds no records.
+func isEmpty(response *sarama.FetchResponse) bool {
+	for _, partitions := range response.Blocks {
+		for _, block := range partitions {
+			if len(block.RecordsSet) > 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func (a *ask) giveBack() {
@@ -183,8 +197,14 @@ func (c *call) abandon() {
 				continue
 			}
 		}
+		noRoom := (waited || a.reserved.Load() < 0) && c.reader.budget.wanted() // it waits for it, or those who have the connections do
 		for _, p := range a.parts {
-			p.unanswered = silent && !p.answered && c.enough.IsZero()
+			if p.answered || !c.enough.IsZero() {
+				continue
+			}
+			if p.unanswered = silent && !noRoom; noRoom {
+				c.refused, p.err = errNoRoom, errNoRoom
+			}
 		}
 	}
 	c.asks = nil
@@ -226,9 +246,10 @@ func (c *call) refuse(a *ask) {
 	case f.Code == fault.Unavailable: // closed
 		c.fatal = f
 	case f.Code == fault.Overloaded:
-		c.refused = f
 		for _, p := range a.parts {
-			c.postpone(p, f)
+			if !p.answered { // otherwise it had its turn in this call, and there was nothing
+				c.refused, p.err, p.retryAt = f, f, c.limit
+			}
 		}
 	case f.Code != fault.KafkaFailed && f.Code != fault.Internal: // the way to the broker
 		for _, p := range a.parts {

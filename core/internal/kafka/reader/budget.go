@@ -49,7 +49,7 @@ func (b *budget) reserve(ctx context.Context, deadline time.Time, bytes int64) e
 	select {
 	case <-c.ready:
 	case <-timer.C:
-		err = fault.New(fault.Overloaded, "The gateway holds as many bytes of records as it may (consume.buffer_bytes). Read again later.")
+		err = errNoRoom
 	case <-ctx.Done():
 		err = fault.From(ctx.Err())
 	}
@@ -112,6 +112,9 @@ func (b *budget) grantLocked() {
 		close(c.ready)
 	}
 }
+
+// errNoRoom is the refusal of a read for which there was no room in time.
+var errNoRoom = fault.New(fault.Overloaded, "The gateway holds as many bytes of records as it may (consume.buffer_bytes). Read again later.")
 
 func errClosed() error {
 	return fault.New(fault.Unavailable, "The gateway is shutting down. Send the request to another instance, or again later.")

@@ -286,7 +286,7 @@ func (c *call) postpone(p *part, err error) {
 
 // conclude fills in what the results lack, and gives the error of the call as a whole.
 func (c *call) conclude() error {
-	nothing, unreachable := true, true
+	nothing, silent, unreachable := true, true, true
 	for i := range c.parts {
 		p := &c.parts[i]
 		p.result.End = p.next
@@ -296,12 +296,13 @@ func (c *call) conclude() error {
 		if p.err != nil {
 			p.result.Err = p.err
 		}
+		silent = silent && !p.answered
 		nothing = nothing && p.next == p.result.Start && !p.settled
 		unreachable = unreachable && p.err != nil && (p.broken || p.unanswered)
 	}
 	switch {
 	case len(c.parts) == 0 || !nothing:
-	case c.refused != nil:
+	case c.refused != nil && silent:
 		return c.refused
 	case unreachable:
 		return fault.Wrap(fault.BrokerNotAvailable, errors.Unwrap(c.parts[0].err), "The broker is not available.")

@@ -242,6 +242,36 @@ func TestTheBudget(t *testing.T) {
 	}
 }
 
+// Polls that find nothing hold nothing: more of them than there is room for do not refuse each other.
+func TestIdlePollsNeedNoRoom(t *testing.T) {
+	t.Parallel()
+	settings := consumeSettings()
+	settings.FetchConnections, settings.BufferBytes = 16, 4<<20
+	r := newRig(t, embedded.Options{Brokers: 2, Topics: []embedded.Topic{{Name: "a", Partitions: 4}}}, settings)
+	positions := spread(t, r.broker, "a", 4)
+	var all sync.WaitGroup
+	for i := range 100 {
+		all.Go(func() {
+			some := positions
+			if i%2 == 0 {
+				some = positions[:1]
+			}
+			started := time.Now()
+			results, release, err := r.reader.Fetch(t.Context(), some, Options{Wait: time.Second})
+			release()
+			if took := time.Since(started); err != nil || took > 1500*time.Millisecond {
+				t.Errorf("%v after %v", err, took)
+			}
+			for i := range results {
+				if results[i].Err != nil {
+					t.Errorf("%+v", results[i])
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
 // Many polls share few connections, and each ends in time.
 func TestManyShareFewConnections(t *testing.T) {
 	t.Parallel()
