@@ -75,7 +75,7 @@ func InstanceNotFound() error {
 // UUID makes a random UUID (RFC 9562, version 4).
 func UUID() string {
 	var raw [16]byte
-	rand.Read(raw[:]) //nolint:errcheck // never fails: the program ends without randomness
+	rand.Read(raw[:]) // never fails: the program ends without randomness
 	raw[6], raw[8] = raw[6]&0x0F|0x40, raw[8]&0x3F|0x80
 	text := hex.EncodeToString(raw[:])
 	return text[:8] + "-" + text[8:12] + "-" + text[12:16] + "-" + text[16:20] + "-" + text[20:]
