@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"sync"
@@ -52,7 +53,9 @@ func (p *Pieces) End() error {
 	}
 	p.write()
 	if p.err == nil {
-		p.err = p.control.Flush()
+		if err := p.control.Flush(); !errors.Is(err, http.ErrNotSupported) { // a writer that cannot be flushed has no more to tell
+			p.err = err
+		}
 	}
 	if p.err == nil {
 		p.err = p.r.Context().Err()
