@@ -176,7 +176,7 @@ func (s *step) check(c *Case) error {
 			if bodyless && (item.Write != nil || item.Close) {
 				return errors.New("a GET has no body to write or close")
 			}
-			expects = expects || item.Head != nil || item.Receipt != nil || item.End != nil || item.Meanwhile != nil
+			expects = expects || item.Head != nil || item.Received > 0 || item.Receipt != nil || item.End != nil || item.Meanwhile != nil
 			if item.Meanwhile != nil {
 				if err := item.Meanwhile.check(c); err != nil {
 					return fmt.Errorf("meanwhile: %w", err)

@@ -106,6 +106,9 @@ func (o *openAPI) hold(template string, response *http.Response, body []byte) {
 	}
 	content, _ := documented["content"].(map[string]any)
 	parsed, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")) // an unreadable type is documented by nobody
+	if name, old := strings.CutSuffix(parsed, ".v1+json"); old && content[parsed] == nil {
+		parsed = name + ".v2+json" // the v1 dialect: v2's answers under older types
+	}
 	switch {
 	case len(body) == 0:
 	case content[parsed] == nil:

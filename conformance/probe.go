@@ -27,6 +27,9 @@ func Probe(ctx context.Context, target Target) ([]Feature, error) {
 	if response.StatusCode == http.StatusOK {
 		found = append(found, V2)
 	}
+	if response, err := p.ask(ctx, p.client, "/", "application/vnd.kafka.v1+json"); err == nil && response.StatusCode == http.StatusOK {
+		found = append(found, V1)
+	}
 	isWeir := response.Header.Get("Weir-Request-Id") != ""
 	if response, err := p.ask(ctx, p.client, "/v3/clusters", "v3"); err == nil && response.StatusCode == http.StatusOK {
 		found = append(found, V3, Duplex, TopicAdmin)

@@ -12,7 +12,8 @@ type Feature string
 
 // The closed set of features. The loader refuses a case that names another.
 const (
-	// V2 and V3 are the two APIs.
+	// V2 and V3 are the two APIs, V1 the older dialect of V2.
+	V1 Feature = "v1"
 	V2 Feature = "v2"
 	V3 Feature = "v3"
 	// H1 and H2 are HTTP/1.1 and HTTP/2 (prior knowledge on http URLs, ALPN on https). Cases are run over each of them.
@@ -38,7 +39,7 @@ const (
 	Kafka    Feature = "kafka"
 )
 
-var features = []Feature{V2, V3, H1, H2, Duplex, TopicAdmin, Raw, Limits, Weir, Faults, Topics, ReadBack, Kafka}
+var features = []Feature{V1, V2, V3, H1, H2, Duplex, TopicAdmin, Raw, Limits, Weir, Faults, Topics, ReadBack, Kafka}
 
 // ErrNotSupported is what an Env returns for a fault that it cannot inject. The case is then reported as not supported.
 var ErrNotSupported = errors.New("conformance: not supported by this environment")

@@ -62,10 +62,14 @@ func (v vars) expand(text []byte, partial bool) ([]byte, error) {
 			return found
 		})
 	}
-	// A value may itself hold references (a variant that names a topic); a few rounds settle them, and a circle ends.
-	for range 4 {
+	// A value may itself hold references (a variant that names a topic), also a whole one that keeps its type; a few rounds settle
+	// them, and a circle ends.
+	for range 8 {
 		before := string(text)
 		text = replace(wholeReference, text, func(value json.RawMessage) []byte { return value })
+		if failure == nil && string(text) != before {
+			continue
+		}
 		text = replace(anyReference, text, insertable)
 		if failure != nil {
 			return nil, failure

@@ -9,7 +9,7 @@ import (
 
 func TestExpand(t *testing.T) {
 	t.Parallel()
-	v := vars{"n": []byte("41"), "o": []byte(`{"x":[1]}`), "loop": []byte(`"${loop}"`), "deep": []byte(`"<${s}>"`)}
+	v := vars{"n": []byte("41"), "o": []byte(`{"x":[1]}`), "loop": []byte(`"${loop}"`), "deep": []byte(`"<${s}>"`), "further": []byte(`"${o}"`)}
 	v.set("s", `say "hi"`)
 	for name, test := range map[string]struct {
 		text    string
@@ -21,6 +21,7 @@ func TestExpand(t *testing.T) {
 		"inside text":              {text: `"n is ${n}, ${s}"`, want: `"n is 41, say \"hi\""`},
 		"an object inside text":    {text: `"${o}!"`, want: `"{\"x\":[1]}!"`},
 		"counting":                 {text: `["${n+1}","x${n-2}"]`, want: `[42,"x39"]`},
+		"a value that is one":      {text: `{"a":"${further}"}`, want: `{"a":{"x":[1]}}`},
 		"a value with a reference": {text: `"${deep}"`, want: `"<say \"hi\">"`},
 		"unknown":                  {text: `"${x}"`, failure: "${x} is not known here"},
 		"unknown but partial":      {text: `"${x} ${n}"`, partial: true, want: `"${x} 41"`},

@@ -3,12 +3,15 @@ package conformance_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -68,6 +71,20 @@ func errorCode(name string) (int16, error) {
 	return 0, fmt.Errorf("Kafka has no error %s", name)
 }
 
+// TestMain lets more cases run at once than there are processors: most of the time of a case that reads is waiting.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		flag.Set("test.parallel", strconv.Itoa(waiting*runtime.GOMAXPROCS(0))) //nolint:errcheck // a flag of the testing package, and a number
+	}
+	os.Exit(m.Run())
+}
+
+// waiting is how many cases run at once for each processor.
+const waiting = 6
+
 // TestWeirInProcess holds a core on the embedded broker against the whole suite, under each of its profiles. Every case runs
 // under one of them, or is declared not to be for this broker.
 func TestWeirInProcess(t *testing.T) {
@@ -109,7 +126,7 @@ func runInProcess(t *testing.T, profile conformance.Profile, cases []*conformanc
 	target := conformance.Target{
 		Name: "weir in process", Profile: profile.Name, Traits: []string{"kfake"}, Limits: profile.Limits,
 		Features: []conformance.Feature{
-			conformance.V2, conformance.V3, conformance.H1, conformance.H2, conformance.Duplex, conformance.TopicAdmin, conformance.Raw,
+			conformance.V1, conformance.V2, conformance.V3, conformance.H1, conformance.H2, conformance.Duplex, conformance.TopicAdmin, conformance.Raw,
 			conformance.Limits, conformance.Weir, conformance.Faults,
 		},
 	}
