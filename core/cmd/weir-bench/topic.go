@@ -61,7 +61,7 @@ func fill(ctx context.Context, address, topic string, values [][]byte, bytes int
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		request := &sarama.ProduceRequest{Version: 7, RequiredAcks: sarama.WaitForAll, Timeout: 30_000}
+		batches := map[int32]*sarama.RecordBatch{}
 		now := time.Now().Truncate(time.Millisecond)
 		for partition := range int32(partitions) {
 			batch := &sarama.RecordBatch{Version: 2, ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, FirstTimestamp: now, MaxTimestamp: now, LastOffsetDelta: batchRecords - 1}
@@ -69,17 +69,53 @@ func fill(ctx context.Context, address, topic string, values [][]byte, bytes int
 				batch.Records = append(batch.Records, &sarama.Record{OffsetDelta: int64(i), Value: values[next%len(values)]})
 				next++
 			}
+			batches[partition] = batch
+		}
+		if err := write(ctx, broker, topic, batches); err != nil {
+			return 0, err
+		}
+	}
+	return int64(rounds * batchRecords), nil
+}
+
+// write writes a batch into each partition. A broker that has just been told of a topic does not lead all of it at once.
+func write(ctx context.Context, broker *sarama.Broker, topic string, batches map[int32]*sarama.RecordBatch) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	retry := time.NewTicker(20 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		request := &sarama.ProduceRequest{Version: 7, RequiredAcks: sarama.WaitForAll, Timeout: 30_000}
+		for partition, batch := range batches {
 			request.AddBatch(topic, partition, batch)
 		}
 		response, err := broker.Produce(request)
 		if err != nil {
-			return 0, fmt.Errorf("fill %s: %w", topic, err)
+			return fmt.Errorf("fill %s: %w", topic, err)
 		}
-		for partition, block := range response.Blocks[topic] {
-			if block.Err != sarama.ErrNoError {
-				return 0, fmt.Errorf("fill %s-%d: %w", topic, partition, block.Err)
+		for partition := range batches {
+			block := response.GetBlock(topic, partition)
+			switch {
+			case block == nil:
+				err = sarama.ErrIncompleteResponse
+			case block.Err == sarama.ErrNoError:
+				delete(batches, partition)
+				continue
+			case block.Err == sarama.ErrNotLeaderForPartition, block.Err == sarama.ErrUnknownTopicOrPartition:
+				err = block.Err
+				continue
+			default:
+				err = block.Err
 			}
+			return fmt.Errorf("fill %s-%d: %w", topic, partition, err)
+		}
+		if len(batches) == 0 {
+			return nil
+		}
+		select {
+		case <-retry.C:
+		case <-ctx.Done():
+			return fmt.Errorf("fill %s: %w", topic, errors.Join(ctx.Err(), err))
 		}
 	}
-	return int64(rounds * batchRecords), nil
 }

@@ -57,9 +57,10 @@ var code = []rule{
 	{"github.com/go-json-experiment/json", json},
 	{"encoding/base64.", json},
 
-	// The connection that watches answers stands between sarama and the socket: the system calls are sarama's.
+	// The connections that watch answers stand between sarama and the socket: the system calls are sarama's.
 	{ours + "internal/kafka/producer.(*wireConn).Read", sarama},
 	{ours + "internal/kafka/producer.(*wireConn).Write", sarama},
+	{ours + "internal/kafka.(*guardedConn)", sarama},
 	{ours + "internal/kafka/reader.", reader},
 	{ours + "internal/kafka/consumer.", reader},
 	{ours + "internal/kafka.(*FetchPool)", reader},

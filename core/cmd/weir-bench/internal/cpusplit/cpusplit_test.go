@@ -21,6 +21,7 @@ func TestPartOf(t *testing.T) {
 		{"syscall.Syscall os.(*File).Write log/slog.(*commonHandler).handle " + ours + "internal/rest.(*Handler).logAccess", log},
 		{"runtime.mallocgc " + ours + "internal/kafka/reader.take " + ours + "internal/kafka/reader.(*call).merge " + ours + "internal/kafka/consumer.(*Instance).Poll", reader},
 		{"runtime.memmove github.com/IBM/sarama.(*realDecoder).getVarintBytes github.com/IBM/sarama.(*Broker).Fetch " + ours + "internal/kafka.(*FetchPool).serve", sarama},
+		{"syscall.Syscall net.(*conn).Read " + ours + "internal/kafka.(*guardedConn).Read github.com/IBM/sarama.(*Broker).readFull", sarama},
 		{"runtime.memmove " + ours + "internal/format.JSON.AppendJSON " + ours + "internal/rest.(*Sides).append " + ours + "internal/rest.WriteRecords", json},
 		{"runtime.chansend github.com/IBM/sarama.(*partitionProducer).dispatch", sarama},
 		{"runtime.lock2 runtime.schedule runtime.park_m runtime.mcall", scheduler},
