@@ -3,8 +3,10 @@ package kafka
 import (
 	"container/list"
 	"context"
+	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -49,6 +51,8 @@ type Fetch struct {
 	Begin func() error
 	// Done is called once, on a goroutine of the pool, with the answer or with why there is none. It must not block.
 	Done func(*sarama.FetchResponse, error)
+	// Size is how many bytes the answer was, as it came; it is there when Done is called.
+	Size int
 
 	lane  *lane
 	place *list.Element // in the queue of the lane, while it is there
@@ -67,8 +71,10 @@ type lane struct {
 
 // NewFetchPool makes a pool of at most limit connections to each broker of the cluster.
 func NewFetchPool(client *Client, limit int) *FetchPool {
+	connections := newPool(client.base, client.security)
+	connections.wrap = func(conn net.Conn) net.Conn { return &countedConn{Conn: conn} }
 	return &FetchPool{
-		connections: newPool(client.base, client.security),
+		connections: connections,
 		dialLongest: client.settings.DialTimeout + client.settings.RequestTimeout,
 		idleLongest: idleLongest,
 		limit:       max(1, limit),
@@ -265,8 +271,9 @@ func (p *FetchPool) serve(l *lane, conn *connection, fresh bool, f *Fetch) (*con
 	}
 	for {
 		f.Request.MaxWaitTime = int32(p.wait(l, f) / time.Millisecond)
+		before := conn.received()
 		response, err := conn.broker.Fetch(f.Request)
-		if err == nil {
+		if f.Size = int(conn.received() - before); err == nil {
 			return conn, response, nil
 		}
 		p.connections.drop(conn)
@@ -278,6 +285,28 @@ func (p *FetchPool) serve(l *lane, conn *connection, fresh bool, f *Fetch) (*con
 			return nil, nil, &callError{address: l.address, err: err}
 		}
 	}
+}
+
+// countedConn counts what comes.
+type countedConn struct {
+	net.Conn
+	received atomic.Int64
+}
+
+func (c *countedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.received.Add(int64(n))
+	return n, err
+}
+
+// received is how many bytes have come on a connection of this pool.
+func (c *connection) received() int64 {
+	c.dialer.mu.Lock()
+	defer c.dialer.mu.Unlock()
+	if counted, is := c.dialer.conn.(*countedConn); is {
+		return counted.received.Load()
+	}
+	return 0
 }
 
 // wait is how long the broker may wait for records: all who want its connections have their turn within shareTurn.

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -38,6 +39,7 @@ type connection struct {
 type pool struct {
 	base     *sarama.Config
 	security *security
+	wrap     func(net.Conn) net.Conn // nil: connections as they are
 
 	mu     sync.Mutex
 	closed bool
@@ -75,7 +77,7 @@ func (p *pool) connect(ctx context.Context, address string) (*connection, error)
 	conn := &connection{
 		address: address,
 		broker:  sarama.NewBroker(address),
-		dialer:  &dialer{security: p.security, timeout: p.base.Net.DialTimeout},
+		dialer:  &dialer{security: p.security, timeout: p.base.Net.DialTimeout, wrap: p.wrap},
 	}
 	p.busy[conn] = struct{}{}
 	p.mu.Unlock()

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -12,8 +13,19 @@ import (
 
 // This file is the only place that builds sarama configurations.
 
+// largestBatch is what a compressed batch may become, at most: a few kilobytes can be made to expand to gigabytes.
+const largestBatch = 128 << 20
+
+// processWide makes the two choices that sarama knows only for a whole process, before its first connection: how large a batch may
+// become, and no meters for each topic's fetches, whatever registry a configuration names.
+var processWide = sync.OnceFunc(func() {
+	sarama.MaxDecompressedBatchSize = largestBatch
+	metrics.UseNilMetrics = true
+})
+
 // newConfig is what every connection to a cluster shares.
 func newConfig(settings config.Cluster, s *security) (*sarama.Config, error) {
+	processWide()
 	version, err := sarama.ParseKafkaVersion(settings.KafkaVersion)
 	if err != nil {
 		return nil, fmt.Errorf("kafka_version: %w", err)

@@ -19,7 +19,8 @@ type ask struct {
 	call     *call
 	address  string
 	parts    []*part
-	bytes    int
+	bytes    int   // of the log
+	memory   int64 // what that is likely to take
 	fetch    kafka.Fetch
 	awaited  bool         // a call with data still waits for its answer
 	reserved atomic.Int64 // bytes taken from the budget; -1: it has not come so far
@@ -93,12 +94,21 @@ func (c *call) join(address string, p *part, first int) {
 func (c *call) send(a *ask, now time.Time) {
 	r := c.reader
 	left := max(1, c.options.MaxBytes-c.gathered)
-	a.bytes = min(max(1, left*len(a.parts)/max(1, c.live)), r.fetchBytes)
+	wanted := min(max(1, left*len(a.parts)/max(1, c.live)), r.fetchBytes)
+	if a.parts[0].alone {
+		wanted = min(left, r.fetchBytes)
+	}
+	factor, known := a.expansion()
+	a.bytes = max(1, int(float64(wanted)/factor))
+	if !known {
+		a.bytes = min(a.bytes, firstLook)
+	}
 	share := max(a.bytes/len(a.parts), min(a.bytes, leastShare))
 	if p := a.parts[0]; p.alone {
-		a.bytes = min(max(left, p.more), max(r.fetchBytes, p.more), largestFetch)
+		a.bytes = min(max(a.bytes, p.more), largestFetch)
 		share = a.bytes
 	}
+	a.memory = int64(float64(a.bytes) * factor)
 	request := &sarama.FetchRequest{
 		Version: r.version, MinBytes: int32(max(1, min(c.options.MinBytes-c.gathered, a.bytes))), MaxBytes: int32(a.bytes),
 		SessionEpoch: -1, // no session: who reads what changes with every call
@@ -112,6 +122,21 @@ func (c *call) send(a *ask, now time.Time) {
 	}
 	a.fetch = kafka.Fetch{Request: request, Wait: c.wait(a, now), Until: c.until, Begin: a.begin, Done: a.done}
 	r.pool.Submit(a.address, &a.fetch)
+}
+
+// expansion is how much more memory than log the request's records are likely to take: that of the topic with the most.
+func (a *ask) expansion() (factor float64, known bool) {
+	factor, known = 1, true
+	last := ""
+	for _, p := range a.parts {
+		if p.result.Topic == last {
+			continue
+		}
+		last = p.result.Topic
+		one, seen := a.call.reader.expansions.of(last)
+		factor, known = max(factor, one), known && seen
+	}
+	return factor, known
 }
 
 // wait is how long the broker may wait for records. Alone, it is as long as sensible. With several brokers the first to answer ends the
@@ -135,10 +160,10 @@ func (a *ask) begin() error {
 	if least := time.Now().Add(leastRoomWait); least.After(deadline) {
 		deadline = least
 	}
-	if err := budget.reserve(c.ctx, deadline, int64(a.bytes)); err != nil {
+	if err := budget.reserve(c.ctx, deadline, a.memory); err != nil {
 		return err
 	}
-	a.reserved.Store(int64(a.bytes))
+	a.reserved.Store(a.memory)
 	if budget.wanted() {
 		a.fetch.Wait = min(a.fetch.Wait, 20*time.Millisecond) // others could use the room
 	}
@@ -292,6 +317,11 @@ func (c *call) merge(a *ask) (held int64) {
 	}
 	if len(hungry) > 0 {
 		c.feed(a, hungry)
+	}
+	for i, p := range a.parts { // one answer for all: which of several topics is to blame for its size is not told
+		if i == 0 || p.result.Topic != a.parts[i-1].result.Topic {
+			c.reader.expansions.note(p.result.Topic, a.fetch.Size, held)
+		}
 	}
 	return held
 }

@@ -21,6 +21,7 @@ type Reader struct {
 	client     *kafka.Client
 	observer   kafka.Observer
 	pool       *kafka.FetchPool
+	expansions expansions
 	budget     budget
 	fetchBytes int
 	version    int16         // of fetch requests
@@ -57,7 +58,8 @@ type Options struct {
 	Wait time.Duration
 	// MinBytes is how many bytes to wait for, at least 1.
 	MinBytes int
-	// MaxBytes is the most bytes to ask of the brokers, as they lie in the log. One batch comes whatever its size.
+	// MaxBytes is about how many bytes of memory to ask the brokers for: of topics that are compressed, as much less of the log as they
+	// were seen to expand. One batch comes whatever its size.
 	MaxBytes int
 	// Committed leaves out what transactions have not committed, and stops at the last stable offset.
 	Committed bool
