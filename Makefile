@@ -25,7 +25,7 @@ test: ## run every fast test
 
 .PHONY: acceptance
 acceptance: build ## run the tests against a real Apache Kafka, with scaled counts
-	$(GO) test -tags acceptance -count 1 -p 1 -timeout 30m -v ./core/internal/acceptance/... ./core/internal/apachekafka ./core/cmd/weir-kafka
+	$(GO) test -tags acceptance -count 1 -p 1 -timeout 30m -v ./core/internal/acceptance/... ./core/internal/apachekafka ./core/internal/kafka/reader ./core/cmd/weir-kafka
 
 .PHONY: soak
 soak: build ## run the acceptance tests with full counts
