@@ -87,7 +87,7 @@ func newRootCommand() *cobra.Command {
 	flags.StringVar(&s.keep, "keep", "", "keep the gateway's log, CPU profiles and allocation profiles in this directory")
 	flags.StringVar(&s.gateway, "gateway", "", "the weir binary (default: the one beside this one)")
 	flags.StringVar(&s.jsonFile, "json", "", "write all results to this file")
-	flags.StringVar(&s.markdown, "markdown", "", "write the tables into this Markdown file, between its weir-bench marks")
+	flags.StringVar(&s.markdown, "markdown", "", "write the tables into this Markdown file, between its weir-bench marks; a part that was not measured stays")
 	flags.StringVar(&s.from, "from", "", "measure nothing: take the results from a file that --json wrote")
 	root.AddCommand(newEchoCommand(), newProducerCommand(), newReaderCommand(), newBrokerCommand())
 	return root

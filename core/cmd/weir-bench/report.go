@@ -50,30 +50,56 @@ func (r *report) write(file string) error {
 	return os.WriteFile(file, append(text, '\n'), 0o644)
 }
 
-// The marks between which a Markdown file has its tables.
-const (
-	beginMark = "<!-- weir-bench: what follows is written by weir-bench --markdown -->\n"
-	endMark   = "<!-- weir-bench: end -->\n"
-)
+// parts are what a report consists of: what brings records and what takes them out are written and read apart.
+var parts = []struct {
+	reading bool
+	title   string
+}{{false, "Producing"}, {true, "Reading"}}
 
-// writeInto replaces what a Markdown file has between the marks.
+// marks are the lines between which a Markdown file has the tables of a part.
+func marks(title string) (begin, end string) {
+	return "<!-- weir-bench, " + title + ": what follows is written by weir-bench --markdown -->\n", "<!-- weir-bench, " + title + ": end -->\n"
+}
+
+// only is the report of one part.
+func (r *report) only(reading bool) report {
+	part := *r
+	part.Results = slices.DeleteFunc(slices.Clone(r.Results), func(one result) bool { return one.reads() != reading })
+	return part
+}
+
+// writeInto replaces what a Markdown file has between the marks of the parts that were measured.
 func (r *report) writeInto(file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("--markdown: %w", err)
 	}
-	before, rest, found := strings.Cut(string(text), beginMark)
-	_, after, ended := strings.Cut(rest, endMark)
-	if !found || !ended {
-		return fmt.Errorf("--markdown: %s has no lines %q and %q for the tables to stand between", file, strings.TrimSpace(beginMark), strings.TrimSpace(endMark))
+	page := string(text)
+	for _, part := range parts {
+		measured := r.only(part.reading)
+		if len(measured.Results) == 0 {
+			continue
+		}
+		begin, end := marks(part.title)
+		before, rest, found := strings.Cut(page, begin)
+		_, after, ended := strings.Cut(rest, end)
+		if !found || !ended {
+			return fmt.Errorf("--markdown: %s has no lines %q and %q for the tables to stand between", file, strings.TrimSpace(begin), strings.TrimSpace(end))
+		}
+		page = before + begin + "\n" + measured.text() + "\n" + end + after
 	}
-	return os.WriteFile(file, []byte(before+beginMark+"\n"+r.text()+"\n"+endMark+after), 0o644)
+	return os.WriteFile(file, []byte(page), 0o644)
 }
 
 // print shows the tables and what is only for whoever is looking into it: the hot functions.
 func (r *report) print(to io.Writer) error {
-	_, err := io.WriteString(to, "\n"+r.text())
-	failed := []error{err}
+	var failed []error
+	for _, part := range parts {
+		if measured := r.only(part.reading); len(measured.Results) > 0 {
+			_, err := io.WriteString(to, "\n## "+part.title+"\n\n"+measured.text())
+			failed = append(failed, err)
+		}
+	}
 	for _, one := range r.Results {
 		if one.Split == nil {
 			continue
@@ -88,7 +114,7 @@ func (r *report) print(to io.Writer) error {
 	return errors.Join(failed...)
 }
 
-// text is the whole report in Markdown.
+// text is the report of one part in Markdown.
 func (r *report) text() string {
 	var b strings.Builder
 	m := r.Machine
@@ -101,8 +127,12 @@ func (r *report) text() string {
 	}
 	fmt.Fprintf(&b, "%s. %s, %d cores, %s of memory, Linux %s, %s. Broker: %s%s.%s\n",
 		r.When.Format("2 January 2006"), m.CPU, m.Cores, m.Memory, m.Kernel, m.Go, m.Broker, java, revision)
-	fmt.Fprintf(&b, "%d rounds of %s after %s of warm-up; JSON values of %d bytes, no keys, %d partitions; open loop at %.0f requests/s.\n",
-		r.Settings.Rounds, r.Settings.Measure, r.Settings.WarmUp, r.Settings.ValueSize, partitions, r.Settings.Rate)
+	more := fmt.Sprintf("open loop at %.0f requests/s", r.Settings.Rate)
+	if slices.ContainsFunc(r.Results, func(one result) bool { return one.reads() }) {
+		more = fmt.Sprintf("%d records in a batch", batchRecords)
+	}
+	fmt.Fprintf(&b, "%d rounds of %s after %s of warm-up; JSON values of %d bytes, no keys, %d partitions; %s.\n",
+		r.Settings.Rounds, r.Settings.Measure, r.Settings.WarmUp, r.Settings.ValueSize, partitions, more)
 	fmt.Fprintf(&b, "%s\n", r.noise())
 	for _, section := range []struct {
 		title string
@@ -110,14 +140,13 @@ func (r *report) text() string {
 	}{
 		{"Targets", r.targets()},
 		{"Cost", r.costs()},
+		{"What reading costs", r.readings()},
 		{"Beside the bare programs", r.ratios()},
-		{"Reading", r.readings()},
 		{"Latency and memory", r.latencies()},
-		{"Where the gateway's CPU time goes", r.splits(false)},
-		{"Where it goes in reading", r.splits(true)},
+		{"Where the gateway's CPU time goes", r.splits()},
 	} {
 		if len(section.table.rows) > 0 {
-			fmt.Fprintf(&b, "\n### %s\n\n%s", section.title, section.table.String())
+			fmt.Fprintf(&b, "\n#### %s\n\n%s", section.title, section.table.String())
 		}
 	}
 	return b.String()
@@ -237,23 +266,23 @@ func (r *report) readings() table {
 }
 
 // splits has a column for each profiled scenario: the share, and what it is of the CPU time of a record as the rounds had it.
-func (r *report) splits(reading bool) table {
+func (r *report) splits() table {
 	t := table{head: []string{"part"}, left: 1}
 	var profiled []result
-	var parts []string
+	var names []string
 	for _, one := range r.Results {
-		if one.Split == nil || one.reads() != reading {
+		if one.Split == nil {
 			continue
 		}
 		profiled = append(profiled, one)
 		t.head = append(t.head, one.Name+" %", "µs/record")
 		for _, part := range one.Split.Parts {
-			if !slices.Contains(parts, part.Name) {
-				parts = append(parts, part.Name)
+			if !slices.Contains(names, part.Name) {
+				names = append(names, part.Name)
 			}
 		}
 	}
-	for _, name := range parts {
+	for _, name := range names {
 		row := []string{name}
 		for _, one := range profiled {
 			share := 0.0

@@ -69,7 +69,7 @@ func TestReportTable(t *testing.T) {
 | HTTP |      25.0 |     15.00 |
 | JSON |      75.0 |     45.00 |
 `
-	if diff := cmp.Diff(want, r.splits(false).String()); diff != "" {
+	if diff := cmp.Diff(want, r.splits().String()); diff != "" {
 		t.Errorf("table (-want +got):\n%s", diff)
 	}
 }
@@ -99,13 +99,17 @@ func TestResultsComeBackFromTheirFile(t *testing.T) {
 func TestTablesStandBetweenTheMarks(t *testing.T) {
 	t.Parallel()
 	r := example()
+	begin, end := marks("Producing")
+	readBegin, readEnd := marks("Reading")
 	file := filepath.Join(t.TempDir(), "page.md")
-	for range 2 { // the second time over the first's
-		if _, err := os.Stat(file); err != nil {
-			if err := os.WriteFile(file, []byte("# Before\n"+beginMark+"old\n"+endMark+"After\n"), 0o600); err != nil {
-				t.Fatal(err)
-			}
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
+	}
+	write("# Before\n" + begin + "old\n" + end + "Between\n" + readBegin + "kept\n" + readEnd + "After\n")
+	for range 2 { // the second time over the first's
 		if err := r.writeInto(file); err != nil {
 			t.Fatal(err)
 		}
@@ -113,15 +117,51 @@ func TestTablesStandBetweenTheMarks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := "# Before\n" + beginMark + "\n" + r.text() + "\n" + endMark + "After\n"; string(got) != want {
+		if want := "# Before\n" + begin + "\n" + r.text() + "\n" + end + "Between\n" + readBegin + "kept\n" + readEnd + "After\n"; string(got) != want {
 			t.Errorf("the page (-want +got):\n%s", cmp.Diff(want, string(got)))
 		}
 	}
-	if err := os.WriteFile(file, []byte("no marks"), 0o600); err != nil {
-		t.Fatal(err)
+	r.Results = append(r.Results, exampleOfReading())
+	for _, page := range []string{"no marks", begin + end, readBegin + readEnd} {
+		write(page)
+		if err := r.writeInto(file); err == nil || !strings.Contains(err.Error(), "has no lines") {
+			t.Errorf("%q: got %v, want an error that names the marks", page, err)
+		}
+		if got, err := os.ReadFile(file); err != nil || string(got) != page {
+			t.Errorf("a page without all marks was changed to %q, %v", got, err)
+		}
 	}
-	if err := r.writeInto(file); err == nil || !strings.Contains(err.Error(), "has no lines") {
-		t.Errorf("got %v, want an error that names the marks", err)
+}
+
+// exampleOfReading is a result in which the gateway takes twice sarama's CPU and gives 500 records an answer.
+func exampleOfReading() result {
+	one := scenarios[slices.IndexFunc(scenarios, func(s scenario) bool { return s.Name == "read-json" })]
+	run := func(cpu float64) []measurement {
+		return []measurement{{CPURequest: 500 * cpu, CPURecord: cpu, RecordsPerSecond: 100_000, RequestsPerSecond: 200}}
+	}
+	return result{scenario: one, Runs: map[subject][]measurement{gatewaySubject: run(2), echoSubject: run(.5), saramaSubject: run(1)}}
+}
+
+func TestReportOfReading(t *testing.T) {
+	t.Parallel()
+	r := report{Settings: settings{ValueSize: 1000}, Results: []result{exampleOfReading()}}
+	want := `
+| scenario                                                                                | program       | records/s | MB/s | records/answer | CPU µs/answer | CPU µs/record | ÷ sarama's | cores busy | generator's cores |
+|-----------------------------------------------------------------------------------------|---------------|----------:|-----:|---------------:|--------------:|--------------:|-----------:|-----------:|------------------:|
+| **read-json** 8 json instances, each of all partitions, at most 1,000 records an answer | gateway       |   100,000 |  100 |          500.0 |       1,000.0 |          2.00 |       2.00 |       0.00 |              0.00 |
+|                                                                                         | bare net/http |   100,000 |  100 |          500.0 |         250.0 |          0.50 |       0.50 |       0.00 |              0.00 |
+|                                                                                         | bare sarama   |   100,000 |  100 |          500.0 |         500.0 |          1.00 |          – |       0.00 |              0.00 |
+`
+	if diff := cmp.Diff(want, "\n"+r.readings().String()); diff != "" {
+		t.Errorf("table (-want +got):\n%s", diff)
+	}
+	if rows := r.targets().rows; len(rows) != 1 || rows[0][1] != "2.00 ×" || rows[0][2] != "met" {
+		t.Errorf("targets %q", rows)
+	}
+	for what, table := range map[string]table{"costs": r.costs(), "ratios": r.ratios()} {
+		if len(table.rows) > 0 {
+			t.Errorf("%s has what was read", what)
+		}
 	}
 }
 
