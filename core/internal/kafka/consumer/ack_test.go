@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -60,6 +61,7 @@ func TestALostAnswerIsGivenAgain(t *testing.T) {
 		if diff := cmp.Diff(shown(second), shown(again)); diff != "" || !again.Again {
 			t.Fatalf("the second again (-want +got):\n%s", diff)
 		}
+		synctest.Wait() // for the commit of the first
 		third := mustAck(t, i, second.Token, PollOptions{})
 		if diff := cmp.Diff(expect("a", 0, 15, 30), shown(third)); diff != "" {
 			t.Fatalf("the third (-want +got):\n%s", diff)

@@ -54,6 +54,7 @@ type Instance struct {
 	committed  time.Time     // when it last committed by itself
 	unwritten  chan struct{} // closed when the answer that is being written is done; nil: there is none
 	acks       acks
+	silent     time.Time // since when no broker has answered a fetch; zero: the last was answered
 }
 
 // partition is what an instance knows of a partition that it holds. When a partition is taken away and comes back, it is another one.

@@ -75,8 +75,8 @@ func (b *Batch) Done(delivered bool) {
 const (
 	// grace is how much longer than its wait a read may wait for brokers. With it everything else has to fit into half a second.
 	grace = 350 * time.Millisecond
-	// troubleLongest is how long a member may fail to reach its coordinator before a read that has nothing says so.
-	troubleLongest = 500 * time.Millisecond
+	// troubleLongest is how long brokers may say nothing before a read that has nothing says so.
+	troubleLongest = time.Second
 	// gatherPause is the pause of a read that has not got enough: it would otherwise fetch record by record.
 	gatherPause = 50 * time.Millisecond
 )
@@ -293,7 +293,7 @@ func (r *reading) look() (v view, err error) {
 		}
 		if m.state != stable {
 			r.state = Rebalancing
-			if m.trouble != nil && time.Since(m.troubled) > troubleLongest {
+			if m.trouble != nil && time.Since(m.troubled) > troubleLongest/2 {
 				r.failed, r.silent = m.trouble, true
 			}
 			return v, nil
@@ -357,6 +357,9 @@ func (r *reading) lookLocked(v *view) error {
 
 // errUndefined marks the errors of partitions for which there is no position and no policy to find one.
 var errUndefined = errors.New("there is no reset policy")
+
+// errSlow is what went wrong when brokers have only just begun to say nothing: no error of a read.
+var errSlow = errors.New("the brokers did not answer yet")
 
 // refusal is the error of a read whose partitions were refused, if all were, or if it is one that a client must know of in any case.
 func refusal(refused []*partition, all bool) error {
@@ -505,6 +508,7 @@ func (r *reading) ask(v view, positions []record.Position, wait time.Duration, m
 	}
 	i.interrupt = cancel
 	i.mu.Unlock()
+	began := time.Now()
 	over := make(chan struct{})
 	if r.options.Stop != nil {
 		go func() { // ends with the fetch
@@ -530,12 +534,21 @@ func (r *reading) ask(v view, positions []record.Position, wait time.Duration, m
 	case ctx.Err() != nil && r.ctx.Err() == nil:
 		return nil, nil, nil // something has changed, or it is to stop
 	case r.ctx.Err() != nil:
-		r.failed, r.silent = fault.Wrap(fault.BrokerNotAvailable, err, "The broker is not available: it did not answer in time."), true
-		return nil, nil, nil
+		err = fault.Wrap(fault.BrokerNotAvailable, err, "The broker is not available: it did not answer in time.")
 	case !retriable(err), code == fault.Overloaded:
 		return nil, nil, err
 	}
-	r.failed, r.silent = err, true
+	i.mu.Lock()
+	if i.silent.IsZero() {
+		i.silent = began
+	}
+	if time.Since(i.silent) > troubleLongest {
+		r.failed = err
+	} else {
+		r.failed = errSlow // a broker may be slow now and then
+	}
+	r.silent = true
+	i.mu.Unlock()
 	return nil, nil, nil
 }
 
@@ -558,6 +571,11 @@ func (r *reading) take(partitions []*partition, epochs []int, results []reader.R
 		}
 		i.mu.Lock()
 		p.end = max(p.end, result.End, result.HighWatermark)
+		i.mu.Unlock()
+	}
+	if !r.silent {
+		i.mu.Lock()
+		i.silent = time.Time{}
 		i.mu.Unlock()
 	}
 	r.state = ""
@@ -634,6 +652,14 @@ func (r *reading) note(p *partition, epoch int, result *reader.Result) {
 	}
 }
 
+// silence is the error of a read that has nothing because no broker says anything, and has not for a while.
+func (r *reading) silence() error {
+	if r.silent && r.failed != nil && fault.From(r.failed).Code == fault.BrokerNotAvailable {
+		return r.failed
+	}
+	return nil
+}
+
 // answer makes the batch of what was taken.
 func (r *reading) answer() (*Batch, error) {
 	i := r.i
@@ -646,8 +672,8 @@ func (r *reading) answer() (*Batch, error) {
 	b := &Batch{State: r.state}
 	if len(r.taken) == 0 {
 		r.release()
-		if r.failed != nil && r.silent && !absent(r.failed) && codeOf(r.failed) == sarama.ErrNoError {
-			return nil, r.failed
+		if err := r.silence(); err != nil {
+			return nil, err
 		}
 		return b, nil
 	}

@@ -224,6 +224,13 @@ func comeAndGo(ctx context.Context, t *testing.T, r *rig, n int, check *checker)
 			t.Error(err)
 		}
 		live(ctx, t, i, random, check, time.Now().Add(time.Duration(500+random.IntN(4000))*time.Millisecond))
+		// The embedded broker miscounts its members when one leaves that waits for its assignment, and then does not settle as long as others come
+		// and go. Leaving at that moment is tried on Kafka only.
+		eventually(t, "it may leave", func() bool {
+			i.mu.Lock()
+			defer i.mu.Unlock()
+			return i.member == nil || i.member.state == stable
+		})
 		if err := r.consumers.Delete(ctx, i.key); err != nil {
 			t.Error(err)
 		}

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/IBM/sarama"
-
 	"github.com/weir-gateway/weir/core/internal/fault"
 	"github.com/weir-gateway/weir/core/internal/kafka/reader"
 	"github.com/weir-gateway/weir/core/internal/record"
@@ -58,8 +56,8 @@ func (r *reading) repeat(ctx context.Context, o *outstanding) (*Batch, error) {
 		}
 		if !r.wait(v) {
 			r.release()
-			if r.failed != nil && r.silent && codeOf(r.failed) == sarama.ErrNoError {
-				return nil, r.failed
+			if err := r.silence(); err != nil {
+				return nil, err
 			}
 			return &Batch{State: r.state}, nil
 		}
