@@ -33,6 +33,7 @@ func consumeSettings() config.Consume {
 type rig struct {
 	t         testing.TB
 	broker    *embedded.Broker
+	addresses []string
 	client    *kafka.Client
 	consumers *Consumers
 	settings  config.Consume
@@ -45,25 +46,31 @@ func newRig(t testing.TB, options embedded.Options, change func(*config.Consume)
 		t.Fatal(err)
 	}
 	t.Cleanup(broker.Close)
-	return rigOn(t, broker, broker.Addresses(), change)
+	r := rigOn(t, broker.Addresses(), change, nil)
+	r.broker = broker
+	return r
 }
 
 // rigOn gives a gateway's instances on a cluster; a test may have several.
-func rigOn(t testing.TB, broker *embedded.Broker, addresses []string, change func(*config.Consume)) *rig {
+func rigOn(t testing.TB, addresses []string, change func(*config.Consume), secure func(*config.Cluster)) *rig {
 	t.Helper()
 	settings := consumeSettings()
 	if change != nil {
 		change(&settings)
 	}
-	client, err := kafka.Open(t.Context(), config.Cluster{
+	cluster := config.Cluster{
 		Name: "test", BootstrapServers: addresses, ClientID: "weir-test", KafkaVersion: "4.0.0", DialTimeout: time.Second,
 		RequestTimeout: 5 * time.Second, MetadataRefresh: time.Minute, AdminTimeout: 3 * time.Second,
-	}, config.Produce{UnknownTopicTTL: 100 * time.Millisecond}, testLogger())
+	}
+	if secure != nil {
+		secure(&cluster)
+	}
+	client, err := kafka.Open(t.Context(), cluster, config.Produce{UnknownTopicTTL: 100 * time.Millisecond}, testLogger())
 	if err != nil {
 		t.Fatal(err)
 	}
 	from := reader.New(client, settings, nil)
-	r := &rig{t: t, broker: broker, client: client, settings: settings, consumers: New(client, from, settings, nil)}
+	r := &rig{t: t, addresses: addresses, client: client, settings: settings, consumers: New(client, from, settings, nil)}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 		defer cancel()
@@ -120,7 +127,7 @@ func (r *rig) delete(i *Instance) {
 // produce writes values into a partition, one record each.
 func (r *rig) produce(topic string, partition int32, values ...string) {
 	r.t.Helper()
-	produceTo(r.t, r.broker.Addresses(), topic, partition, values...)
+	produceTo(r.t, r.addresses, topic, partition, values...)
 }
 
 func produceTo(t testing.TB, addresses []string, topic string, partition int32, values ...string) {

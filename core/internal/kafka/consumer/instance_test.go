@@ -133,7 +133,7 @@ func TestACloseLeavesEveryGroupAtOnce(t *testing.T) {
 		open <- err
 	}()
 	eventually(t, "a read is open", func() bool { return r.consumers.Stats().Polls == 1 })
-	other := rigOn(t, r.broker, r.broker.Addresses(), nil)
+	other := rigOn(t, r.addresses, nil, nil)
 	began := time.Now()
 	if err := r.consumers.Close(t.Context()); err != nil {
 		t.Fatal(err)
