@@ -64,6 +64,11 @@ func TestMatchID(t *testing.T) {
 		{"*/c", "a/b/c@h2", true},
 		{"a/b", "a/b/c", false},
 		{"a.b", "axb", false},
+		{"*b*", "a/b/c", true},
+		{"a*b*c", "a/c/b/c", true},
+		{"a*b*c", "a/b", false},
+		{"ab*ba", "aba", false},
+		{"a/*", "b/a/c", false},
 	} {
 		if got := MatchID(test.pattern, test.id); got != test.want {
 			t.Errorf("MatchID(%q, %q) = %t, want %t", test.pattern, test.id, got, test.want)

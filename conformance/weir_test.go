@@ -83,7 +83,7 @@ func TestMain(m *testing.M) {
 }
 
 // waiting is how many cases run at once for each processor.
-const waiting = 6
+const waiting = 5
 
 // TestWeirInProcess holds a core on the embedded broker against the whole suite, under each of its profiles. Every case runs
 // under one of them, or is declared not to be for this broker.
@@ -110,15 +110,38 @@ func TestWeirInProcess(t *testing.T) {
 			if len(own) == 0 {
 				t.Fatal("no case is for this profile")
 			}
-			report := runInProcess(t, profile, own, known, document.observe)
-			t.Logf("%+v", report.Counts)
-			for _, c := range report.Cases {
-				if c.Outcome == conformance.NotSupported && !strings.HasPrefix(c.Reason, "not on kfake") {
-					t.Errorf("%s is for a core in process, but was not run: %s", c.ID, c.Reason)
-				}
+			for name, part := range parts(own) {
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					report := runInProcess(t, profile, part, known, document.observe)
+					t.Logf("%+v", report.Counts)
+					for _, c := range report.Cases {
+						if c.Outcome == conformance.NotSupported && !strings.HasPrefix(c.Reason, "not on kfake") {
+							t.Errorf("%s is for a core in process, but was not run: %s", c.ID, c.Reason)
+						}
+					}
+				})
 			}
 		})
 	}
+}
+
+// brokersForFaults is how many brokers share the cases that inject faults, which have a broker to themselves.
+const brokersForFaults = 4
+
+// parts splits cases by the broker that they run on.
+func parts(cases []*conformance.Case) map[string][]*conformance.Case {
+	split := map[string][]*conformance.Case{}
+	n := 0
+	for _, c := range cases {
+		name := "ordinary"
+		if slices.Contains(c.Needs, conformance.Faults) {
+			name = fmt.Sprintf("faults-%d", n%brokersForFaults)
+			n++
+		}
+		split[name] = append(split[name], c)
+	}
+	return split
 }
 
 func runInProcess(t *testing.T, profile conformance.Profile, cases []*conformance.Case, known []conformance.KnownFailure, observe func(*http.Response, []byte)) *conformance.Report {
