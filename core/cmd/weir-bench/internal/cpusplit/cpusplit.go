@@ -61,6 +61,7 @@ var code = []rule{
 	{ours + "internal/kafka/producer.(*wireConn).Read", sarama},
 	{ours + "internal/kafka/producer.(*wireConn).Write", sarama},
 	{ours + "internal/kafka.(*guardedConn)", sarama},
+	{ours + "internal/kafka.(*countedConn)", sarama},
 	{ours + "internal/kafka/reader.", reader},
 	{ours + "internal/kafka/consumer.", reader},
 	{ours + "internal/kafka.(*FetchPool)", reader},
