@@ -212,21 +212,15 @@ func TestAnAnswerOfARevokedPartitionIsNotGivenAgain(t *testing.T) {
 	})
 }
 
-// settleTimeless reads, and is not given, until the instance knows its positions.
+// settleTimeless has an instance join, and know its positions.
 func settleTimeless(t *testing.T, i *Instance) {
 	t.Helper()
-	for range 100 {
-		i.mu.Lock()
-		settled := i.member != nil && i.member.state == stable && !i.resolving
-		i.mu.Unlock()
-		if settled {
-			return
-		}
-		if batch, err := i.Poll(t.Context(), PollOptions{Wait: 10 * time.Millisecond, MaxBytes: 1}); err == nil {
-			batch.Done(false)
-		}
+	batch, err := i.Poll(t.Context(), PollOptions{Wait: time.Second, MinBytes: 1, MaxBytes: 1})
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("it does not settle")
+	batch.Done(false)
+	synctest.Wait()
 }
 
 func TestWhatIsGoneIsSaid(t *testing.T) {

@@ -106,7 +106,6 @@ func TestASilentCoordinatorCostsThePartitions(t *testing.T) {
 		}
 		r.group.set(func(g *fakeGroup) { clear(g.hang) })
 		r.log.write(at("a", 0), "0")
-		began = time.Now()
 		if diff := cmp.Diff(expect("a", 0, 0, 1), readUntilTimeless(t, i, 1)); diff != "" {
 			t.Errorf("records (-want +got):\n%s", diff)
 		}

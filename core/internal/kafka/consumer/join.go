@@ -1,0 +1,293 @@
+package consumer
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/weir-gateway/weir/core/internal/record"
+)
+
+const (
+	commitBeforeRejoin = 2 * time.Second // a rebalance waits for it
+	catalogLongest     = 3 * time.Second // the leader asks for partitions; its group waits for that
+	watchCoordinator   = 5 * time.Second // how often a join that takes long is checked to be at the right broker
+	joinLongest        = 35 * time.Minute
+	syncLongest        = 2 * time.Minute
+	triesAtOnce        = 3 // to join, before there is a pause
+)
+
+// join joins the group, or its next generation, until it has an assignment or something prevents that.
+func (m *member) join(ctx context.Context) time.Duration {
+	for try := 1; ctx.Err() == nil; try++ {
+		m.commitFirst(ctx)
+		err := m.attempt(ctx)
+		if ctx.Err() != nil {
+			return never
+		}
+		m.i.mu.Lock()
+		switch code := codeOf(err); {
+		case err == nil:
+			m.backoff, m.trouble = 0, nil
+			pause := m.i.consumers.settings.HeartbeatInterval
+			m.i.mu.Unlock()
+			return pause
+		case code == sarama.ErrRebalanceInProgress, code == sarama.ErrMemberIdRequired, code == sarama.ErrUnknownMemberId,
+			code == sarama.ErrFencedInstancedId, code == sarama.ErrIllegalGeneration:
+			switch code {
+			case sarama.ErrUnknownMemberId, sarama.ErrFencedInstancedId:
+				m.loseLocked("the coordinator does not know the member", true)
+			case sarama.ErrIllegalGeneration:
+				m.loseLocked("the group went on without the member", false)
+			}
+			pause := time.Duration(0)
+			if try >= triesAtOnce {
+				pause = m.backoffLocked()
+			}
+			m.i.mu.Unlock()
+			if pause == 0 {
+				continue
+			}
+			return pause
+		case final(err):
+			m.failLocked(err)
+			m.i.mu.Unlock()
+			return never
+		}
+		if m.trouble == nil {
+			m.troubled = time.Now()
+		}
+		m.trouble = err
+		m.i.changedLocked() // a read that waits is to know
+		if m.held >= 0 && time.Since(m.beat) > m.i.consumers.settings.SessionTimeout {
+			m.loseLocked("the coordinator could not be reached for the session timeout", false)
+		}
+		pause := m.backoffLocked()
+		m.i.mu.Unlock()
+		m.disconnect()
+		m.i.consumers.logger.Debug("consumer instance could not join its group", "group", m.i.key.Group, "instance", m.i.key.Name, "error", err)
+		return pause
+	}
+	return never
+}
+
+// commitFirst commits what was delivered while the partitions are still the member's.
+func (m *member) commitFirst(ctx context.Context) {
+	if !m.i.options.AutoCommit {
+		return
+	}
+	m.i.mu.Lock()
+	as, offsets := m.i.deliveredLocked()
+	m.i.mu.Unlock()
+	if len(offsets) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, commitBeforeRejoin)
+	defer cancel()
+	m.i.commitOnce(ctx, as, offsets)
+}
+
+// attempt is one JoinGroup and SyncGroup, with the handshake that gives a new member its id.
+func (m *member) attempt(ctx context.Context) error {
+	topics, err := m.wanted(ctx)
+	if err != nil {
+		return err
+	}
+	if err := m.connect(ctx); err != nil {
+		return err
+	}
+	m.i.mu.Lock()
+	as := m.as
+	m.i.mu.Unlock()
+	settings := m.i.consumers.settings
+	request := joinRequest{group: m.i.key.Group, topics: topics, member: as.id, session: settings.SessionTimeout, rebalance: settings.RebalanceTimeout}
+
+	joined, err := m.askToJoin(ctx, request)
+	if codeOf(err) == sarama.ErrMemberIdRequired && joined.as.id != "" {
+		m.i.mu.Lock()
+		m.as.id = joined.as.id
+		m.i.mu.Unlock()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		request.member = joined.as.id
+		joined, err = m.askToJoin(ctx, request)
+	}
+	if err != nil {
+		return err
+	}
+	m.i.mu.Lock()
+	m.as, m.beat = joined.as, time.Now()
+	m.i.mu.Unlock()
+
+	var plan sarama.BalanceStrategyPlan
+	var counts map[string]int
+	if joined.leader {
+		short, cancel := context.WithTimeout(ctx, min(catalogLongest, settings.SessionTimeout/2))
+		wanted := union(joined.members)
+		found := m.i.consumers.catalog.counts(short, wanted)
+		cancel()
+		counts = make(map[string]int, len(wanted))
+		for _, topic := range wanted {
+			counts[topic] = found[topic] // 0: it does not exist yet
+		}
+		if plan, err = share(joined.protocol, joined.members, counts); err != nil {
+			return err
+		}
+	}
+	var given []record.TopicPartition
+	err = m.patiently(ctx, syncLongest, func(ctx context.Context) error {
+		given, err = m.link.sync(ctx, m.i.key.Group, joined.as, joined.protocol, plan)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	m.settle(joined, given, topics, counts)
+	return nil
+}
+
+// askToJoin sends a JoinGroup.
+func (m *member) askToJoin(ctx context.Context, request joinRequest) (answer joinAnswer, err error) {
+	if request.member == "" {
+		// The answer is the id to join with. It is not given up early: a coordinator that has given an id waits for it.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.i.consumers.settings.RebalanceTimeout)
+		defer cancel()
+		return m.link.join(ctx, request)
+	}
+	err = m.patiently(ctx, joinLongest, func(ctx context.Context) error {
+		answer, err = m.link.join(ctx, request)
+		return err
+	})
+	return answer, err
+}
+
+// patiently makes a call that the coordinator answers when others have done something, which may take long. Meanwhile it is made sure
+// that the broker that is asked is still the coordinator: if not, the call is given up.
+func (m *member) patiently(ctx context.Context, longest time.Duration, call func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	node := m.link.node()
+	var check *time.Timer
+	var mu sync.Mutex // of check, which is set while its func may run already
+	mu.Lock()
+	check = time.AfterFunc(watchCoordinator, func() { // asks once, and is stopped with the call
+		if !m.i.consumers.enter() {
+			return
+		}
+		defer m.i.consumers.exit()
+		short, done := context.WithTimeout(ctx, watchCoordinator)
+		defer done()
+		if now, err := m.i.consumers.groups.coordinator(short, m.i.key.Group); err == nil && now != node {
+			cancel()
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if ctx.Err() == nil {
+			check.Reset(watchCoordinator)
+		}
+	})
+	mu.Unlock()
+	defer check.Stop()
+	return call(ctx)
+}
+
+// wanted are the topics to join with, sorted.
+func (m *member) wanted(ctx context.Context) ([]string, error) {
+	m.i.mu.Lock()
+	mode, topics, pattern, visible := m.i.mode, slices.Clone(m.i.topics), m.i.pattern, m.i.visible
+	m.i.mu.Unlock()
+	if mode != byPattern {
+		return topics, nil
+	}
+	names, err := m.i.consumers.listed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return matches(names, pattern, visible), nil
+}
+
+// settle takes an assignment.
+func (m *member) settle(joined joinAnswer, given []record.TopicPartition, topics []string, counts map[string]int) {
+	i := m.i
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if m.ended {
+		return
+	}
+	// Between two generations in a row in both of which it had the group's word, nobody else can have owned what it had and has again. If
+	// it missed one, somebody may have read and committed meanwhile.
+	follows := m.held >= 0 && m.as.id == joined.as.id && (joined.as.generation == m.held || joined.as.generation == m.held+1)
+	held := make(map[record.TopicPartition]*partition, len(given))
+	kept := 0
+	for _, at := range given {
+		if _, wanted := slices.BinarySearch(topics, at.Topic); !wanted {
+			continue
+		}
+		if p := i.partitions[at]; p != nil && follows {
+			held[at] = p
+			kept++
+			continue
+		}
+		held[at] = newPartition(at)
+	}
+	i.consumers.rebalances.Add(1)
+	i.consumers.logger.Debug("consumer instance joined its group", "group", i.key.Group, "instance", i.key.Name, "generation", joined.as.generation,
+		"leader", joined.leader, "reason", m.reason, "partitions", len(held), "kept", kept)
+	i.partitions = held
+	m.state, m.held, m.topics, m.counts = stable, joined.as.generation, topics, counts
+	m.beat = time.Now()
+	m.watched = m.beat
+	if !slices.Equal(i.wantedLocked(topics), topics) {
+		m.state, m.again = joining, true // subscribed anew meanwhile
+	}
+	i.changedLocked()
+	i.resolveLocked()
+}
+
+// wantedLocked are the topics that the instance would join with now, or those that it joined with if only a listing can tell.
+func (i *Instance) wantedLocked(joined []string) []string {
+	if i.mode == byPattern {
+		return joined
+	}
+	return i.topics
+}
+
+// watch looks from time to time whether there is something new to read: partitions, or topics that were not there.
+func (m *member) watch(ctx context.Context) {
+	settings := m.i.consumers.settings
+	m.i.mu.Lock()
+	due := time.Since(m.watched) >= settings.PatternRefresh/2
+	if due {
+		m.watched = time.Now()
+	}
+	mode, pattern, visible, joined, counts := m.i.mode, m.i.pattern, m.i.visible, m.topics, m.counts
+	m.i.mu.Unlock()
+	if !due || ctx.Err() != nil {
+		return
+	}
+	reason := ""
+	now := m.i.consumers.catalog.peek(slices.Collect(maps.Keys(counts)), settings.PatternRefresh/2)
+	for topic, count := range counts { // empty, unless it leads the group
+		if now[topic] != count {
+			reason = "topic " + topic + " has other partitions than before"
+		}
+	}
+	if mode == byPattern { // what is visible may have changed even where the topics have not
+		if names, known := m.i.consumers.glance(); known && !slices.Equal(matches(names, pattern, visible), joined) {
+			reason = "the pattern matches other topics than before"
+		}
+	}
+	if reason != "" {
+		m.i.mu.Lock()
+		if m.state == stable {
+			m.joinLocked(reason)
+		}
+		m.i.mu.Unlock()
+	}
+}
