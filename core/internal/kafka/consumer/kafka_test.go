@@ -6,8 +6,11 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -57,6 +60,66 @@ func TestMembersThatComeAndGoOnKafka(t *testing.T) {
 		s.each, s.patience = 42_000, 20*time.Minute
 	}
 	s.run(t)
+}
+
+// TestAThousandIdleInstances holds what an idle instance may cost: 256 KiB of resident memory, a goroutine and a connection.
+func TestAThousandIdleInstances(t *testing.T) {
+	const count = 1000
+	cluster := startKafka(t, apachekafka.Options{})
+	createTopic(t, cluster, "a", 8, 1)
+	r := rigOn(t, cluster.BootstrapServers(), func(s *config.Consume) { asOperated(s); s.MaxInstancesPerOwner = 2 * count }, nil)
+	settle(t, r.subscribed("warm", "i", earliest, "a"), 8)
+	debug.FreeOSMemory()
+	memory, goroutines := resident(t), runtime.NumGoroutine()
+	began := time.Now()
+	var settling sync.WaitGroup
+	slots := make(chan struct{}, 32)
+	for n := range count {
+		i := r.subscribed(fmt.Sprintf("g%d", n), "i", earliest, "a")
+		slots <- struct{}{}
+		settling.Go(func() {
+			defer func() { <-slots }()
+			settle(t, i, 8)
+		})
+	}
+	settling.Wait()
+	took := time.Since(began)
+	const pooled = 50 // connections that are shared, kept for a while
+	eventually(t, "each has a goroutine at most", func() bool { return runtime.NumGoroutine()-goroutines <= count+pooled })
+	debug.FreeOSMemory()
+	each := (resident(t) - memory) / count
+	var before, after syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &before)
+	rebalances := r.consumers.Stats().Rebalances
+	time.Sleep(20 * time.Second)
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &after)
+	busy := time.Duration(after.Utime.Nano()+after.Stime.Nano()-before.Utime.Nano()-before.Stime.Nano()) / 20
+	t.Logf("all were settled after %v; %d KiB each; together they take %v of CPU a second", took, each>>10, busy)
+	if each > 256<<10 {
+		t.Errorf("an idle instance costs %d KiB", each>>10)
+	}
+	if s := r.consumers.Stats(); s.Members != count+1 || s.Rebalances != rebalances {
+		t.Errorf("after 20 s: %+v, with %d rebalances before", s, rebalances)
+	}
+	began = time.Now()
+	if err := r.consumers.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	t.Logf("they left within %v", time.Since(began))
+}
+
+// resident is the memory of this process, in bytes.
+func resident(t *testing.T) int {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Skip(err)
+	}
+	var size, pages int
+	if _, err := fmt.Sscan(string(status), &size, &pages); err != nil {
+		t.Fatal(err)
+	}
+	return pages * os.Getpagesize()
 }
 
 // TestTheCoordinatorDies kills the coordinator while members read: they find the new one, keep what they hold, and lose nothing.
