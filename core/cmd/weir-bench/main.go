@@ -98,7 +98,7 @@ func (s *settings) check() error {
 	if s.quick {
 		s.Rounds, s.WarmUp, s.Measure = 1, time.Second, 2*time.Second
 		if len(s.Scenarios) == 0 {
-			s.Scenarios = quickScenarios
+			s.Scenarios = quickScenarios(s.Broker)
 		}
 	}
 	if s.gateway == "" {

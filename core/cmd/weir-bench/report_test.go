@@ -171,8 +171,10 @@ func TestChosenScenarios(t *testing.T) {
 	if err != nil || len(chosen) != 2 || chosen[0].Name != "batch-100" || chosen[1].Batch != 1 {
 		t.Errorf("got %v, %v", chosen, err)
 	}
-	if _, err := chosenScenarios(quickScenarios, "kafka"); err != nil {
-		t.Error(err)
+	for _, broker := range []string{"kafka", "embedded"} {
+		if _, err := chosenScenarios(quickScenarios(broker), broker); err != nil {
+			t.Error(err)
+		}
 	}
 	if _, err := chosenScenarios([]string{"batch-2"}, "kafka"); err == nil {
 		t.Error("an unknown scenario was taken")

@@ -52,7 +52,14 @@ var scenarios = []scenario{
 	{"read-1", readJSON, 1, 1, false},
 }
 
-var quickScenarios = []string{"batch-1", "batch-10", "batch-100", "stream-10", "low-1-batch-1", "read-json"}
+// quickScenarios are the main ones that a kind of broker can serve.
+func quickScenarios(broker string) []string {
+	names := []string{"batch-1", "batch-10", "batch-100", "stream-10", "low-1-batch-1"}
+	if broker != "embedded" {
+		names = append(names, "read-json")
+	}
+	return names
+}
 
 func scenarioNames() string {
 	names := make([]string, 0, len(scenarios))
