@@ -25,11 +25,11 @@ test: ## run every fast test
 
 .PHONY: acceptance
 acceptance: build ## run the tests against a real Apache Kafka, with scaled counts
-	$(GO) test -tags acceptance -count 1 -p 1 -timeout 30m -v ./core/internal/acceptance/... ./core/internal/apachekafka ./core/internal/kafka/reader ./core/cmd/weir-kafka
+	$(GO) test -tags acceptance -count 1 -p 1 -timeout 30m -v ./core/internal/acceptance/... ./core/internal/apachekafka ./core/internal/kafka/reader ./core/internal/kafka/consumer ./core/cmd/weir-kafka
 
 .PHONY: soak
 soak: build ## run the acceptance tests with full counts
-	WEIR_SOAK=1 $(GO) test -tags acceptance -count 1 -timeout 3h -v ./core/internal/acceptance/...
+	WEIR_SOAK=1 $(GO) test -tags acceptance -count 1 -timeout 3h -v ./core/internal/acceptance/... ./core/internal/kafka/consumer
 
 .PHONY: bench
 bench: build ## measure CPU per record beside a bare echo and a bare producer
