@@ -23,7 +23,7 @@ type Options struct {
 	Cases []*Case
 	// Match picks cases by id, in which * stands for any text. Empty: all.
 	Match string
-	// Parallel is how many cases run at once. Zero: 8.
+	// Parallel is how many cases run at once. Zero: 16; most of their time is waiting.
 	Parallel int
 	// KeepTopics leaves the topics of the run in Kafka.
 	KeepTopics bool
@@ -34,7 +34,7 @@ type Options struct {
 	Progress func(CaseResult)
 }
 
-const defaultParallel = 8
+const defaultParallel = 16
 
 // Run holds the target against the cases and reports every one of them. The error is for a run that could not be made; cases
 // that fail are in the report.

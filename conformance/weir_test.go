@@ -83,7 +83,7 @@ func TestMain(m *testing.M) {
 }
 
 // waiting is how many cases run at once for each processor.
-const waiting = 5
+const waiting = 4
 
 // TestWeirInProcess holds a core on the embedded broker against the whole suite, under each of its profiles. Every case runs
 // under one of them, or is declared not to be for this broker.

@@ -71,7 +71,7 @@ func newConformanceRunCommand() *cobra.Command {
 	f.StringSliceVar(&flags.traits, "trait", nil, "what is behind the target and known to differ: kfake, apache, confluent; repeatable")
 	f.StringArrayVar(&flags.headers, "header", nil, "a header for every request, 'Name: value'; repeatable")
 	f.StringSliceVar(&flags.limits, "limit", nil, "a limit of the target that is not the default, name=value; repeatable")
-	f.IntVar(&flags.parallel, "parallel", 0, "how many cases run at once (default 8)")
+	f.IntVar(&flags.parallel, "parallel", 0, "how many cases run at once (default 16)")
 	f.BoolVar(&flags.keepTopics, "keep-topics", false, "leave the topics of the run in Kafka")
 	if err := command.MarkFlagRequired("url"); err != nil {
 		panic(err) // the flag is defined above
