@@ -47,6 +47,7 @@ var scenarios = []scenario{
 	{"low-8-batch-100", closedLoop, 8, 100, false},
 	{"open-batch-1", openLoop, manyConnections, 1, false},
 	{"read-json", readJSON, manyReaders, 1000, true},
+	{"read-json-alone", readJSON, 1, 1000, true},
 	{"read-binary", readBinary, manyReaders, 1000, false},
 	{"read-small", readJSON, manyReaders, 10, true},
 	{"read-1", readJSON, 1, 1, false},

@@ -35,7 +35,12 @@ func (r *report) targets() table {
 		}
 		if one.Name == "read-json" {
 			ratio := one.per(saramaSubject, cpuRecord)
-			t.add(fmt.Sprintf("CPU of a record that an instance reads as JSON at most %.1f × the bare sarama's fetch and copy", readLimit), ratio.text(2)+" ×",
+			t.add(fmt.Sprintf("CPU of a record that several instances read as JSON at most %.1f × the bare sarama's fetch and copy", readLimit), ratio.text(2)+" ×",
+				verdict(ratio.middle() <= readLimit, true))
+		}
+		if one.Name == "read-json-alone" {
+			ratio := one.per(saramaSubject, cpuRecord)
+			t.add(fmt.Sprintf("the same for records that nobody else has read lately at most %.1f ×", readLimit), ratio.text(2)+" ×",
 				verdict(ratio.middle() <= readLimit, true))
 		}
 	}

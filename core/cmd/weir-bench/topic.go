@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/weir-gateway/weir/core/cmd/weir-bench/internal/load"
 )
 
 const (
@@ -47,7 +49,8 @@ func ignoreNotConnected(err error) error {
 	return err
 }
 
-// fill writes at least so many bytes of values into a topic, the same number of records into each partition, and gives that number.
+// fill writes at least so many bytes of values into a topic, no two alike, the same number of records into each partition, and gives that
+// number.
 func fill(ctx context.Context, address, topic string, values [][]byte, bytes int, progress io.Writer) (records int64, err error) {
 	broker, err := openBroker(address)
 	if err != nil {
@@ -66,7 +69,7 @@ func fill(ctx context.Context, address, topic string, values [][]byte, bytes int
 		for partition := range int32(partitions) {
 			batch := &sarama.RecordBatch{Version: 2, ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, FirstTimestamp: now, MaxTimestamp: now, LastOffsetDelta: batchRecords - 1}
 			for i := range batchRecords {
-				batch.Records = append(batch.Records, &sarama.Record{OffsetDelta: int64(i), Value: values[next%len(values)]})
+				batch.Records = append(batch.Records, &sarama.Record{OffsetDelta: int64(i), Value: load.Numbered(values[next%len(values)], next)})
 				next++
 			}
 			batches[partition] = batch

@@ -28,6 +28,7 @@ func newServeCommand() *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, stopProfiles()) }()
+			defer holdHeapFloor()()
 			logger := telemetry.NewLogger(settings.Log, command.ErrOrStderr())
 			gateway, err := listen(command.Context(), settings, logger)
 			if err != nil {

@@ -7,7 +7,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/weir-gateway/weir/core/internal/fault"
-	"github.com/weir-gateway/weir/core/internal/rawjson"
 )
 
 // Decoder is a Codec's way back: it writes stored bytes as the JSON that a client reads. data is not nil – Kafka's null is JSON's
@@ -26,7 +25,7 @@ func (Binary) AppendJSON(b, data []byte) ([]byte, error) {
 
 // AppendJSON appends the text as it is stored: whoever wrote it may have had a reason for its spelling.
 func (j JSON) AppendJSON(b, data []byte) ([]byte, error) {
-	if err := rawjson.Check(data, j.Limits); err != nil {
+	if err := j.Known.Check(data); err != nil {
 		return b, fault.Newf(fault.Undecodable, "not JSON: %v", err)
 	}
 	return append(b, data...), nil

@@ -52,8 +52,8 @@ func Base64(text []byte) ([]byte, error) {
 type JSON struct {
 	// RejectDuplicateNames makes an object with a name twice an error.
 	RejectDuplicateNames bool
-	// Limits bound what is taken for JSON when it is read back.
-	Limits rawjson.Limits
+	// Known says what is JSON when it is read back. Encoding does not need it.
+	Known *rawjson.Known
 }
 
 // Encode gives the text.

@@ -17,6 +17,7 @@ import (
 	"github.com/weir-gateway/weir/core/config"
 	"github.com/weir-gateway/weir/core/identity"
 	"github.com/weir-gateway/weir/core/internal/fault"
+	"github.com/weir-gateway/weir/core/internal/rawjson"
 	"github.com/weir-gateway/weir/core/internal/record"
 	"github.com/weir-gateway/weir/core/internal/telemetry"
 )
@@ -32,6 +33,7 @@ type Handler struct {
 	links    links
 	peers    Peers
 	bodies   budget
+	known    *rawjson.Known
 	inFlight atomic.Int64
 	draining context.Context
 	drain    context.CancelFunc
@@ -56,6 +58,7 @@ func NewHandler(settings *config.Config, d Dependencies) *Handler {
 	if h.bodies.max == 0 {
 		h.bodies.max = config.DefaultBuffer()
 	}
+	h.known = rawjson.NewKnown(rawjson.Limits{Depth: settings.JSON.Depth, NumberLength: settings.JSON.NumberLength}, knownTexts)
 	access := access{allow: settings.API.Allowlist, block: settings.API.Blocklist}
 	endpoints := map[string]*endpoint{}
 	for _, route := range d.Routes {
@@ -75,6 +78,9 @@ func NewHandler(settings *config.Config, d Dependencies) *Handler {
 	d.Metrics.Gauge("weir_request_buffer_limit_bytes", "Bytes of request bodies that may be held.", nil, func() float64 { return float64(h.bodies.max) })
 	return h
 }
+
+// knownTexts is how many of the texts that were read last are known to be JSON: a megabyte of memory.
+const knownTexts = 1 << 17
 
 // Drain ends what lasts: streams stop reading and finish what they have read, and every further request is its connection's
 // last.
@@ -158,7 +164,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, call *Call) {
 	x.ResponseWriter = w
 	x.answerWithin = h.settings.Limits.WriteTimeout
 	x.tally.metrics = h.metrics
-	x.request = Request{Request: r, ID: requestID(r), Principal: identity.Anonymous, Settings: h.settings, bodies: &h.bodies, draining: h.draining, metrics: h.metrics, control: http.NewResponseController(w), passing: passing{peers: h.peers}}
+	x.request = Request{Request: r, ID: requestID(r), Principal: identity.Anonymous, Settings: h.settings, bodies: &h.bodies, known: h.known, draining: h.draining, metrics: h.metrics, control: http.NewResponseController(w), passing: passing{peers: h.peers}}
 	if call != nil {
 		x.request.ID, x.request.Principal, x.request.BaseURL, x.request.from = call.RequestID, call.Principal, call.BaseURL, call.From
 		x.request.Request = r.WithContext(r.Context())

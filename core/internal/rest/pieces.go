@@ -8,13 +8,16 @@ import (
 	"time"
 )
 
-// pieceBytes is how much of a long answer is gathered before it is written.
-const pieceBytes = 32 << 10
+// pieceBytes is how much of a long answer is gathered before it is written: net/http makes two system calls of every piece. A buffer
+// begins small, since most answers are.
+const pieceBytes = 128 << 10
+
+const firstPieceBytes = 16 << 10
 
 // keptBytes is the largest buffer that is kept for the next answer.
-const keptBytes = 4 * pieceBytes
+const keptBytes = 2 * pieceBytes
 
-var pieces = sync.Pool{New: func() any { return new(make([]byte, 0, pieceBytes+pieceBytes/4)) }}
+var pieces = sync.Pool{New: func() any { return new(make([]byte, 0, firstPieceBytes)) }}
 
 // Pieces writes an answer that may be long, piece by piece, so that its text is never held as a whole. An answer that fits into one
 // piece has a Content-Length. A client that does not take a piece within limits.write_timeout ends the answer.

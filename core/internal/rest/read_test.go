@@ -13,6 +13,7 @@ import (
 	"github.com/weir-gateway/weir/core/internal/fault"
 	"github.com/weir-gateway/weir/core/internal/format"
 	"github.com/weir-gateway/weir/core/internal/kafka/reader"
+	"github.com/weir-gateway/weir/core/internal/rawjson"
 	"github.com/weir-gateway/weir/core/internal/record"
 	"github.com/weir-gateway/weir/core/internal/telemetry"
 )
@@ -76,7 +77,7 @@ func readOnce(t *testing.T, l *log, query string, header http.Header) (*Reading,
 	}
 	cluster := NewCluster("c", func() (string, bool) { return "id", true }, nil, nil, nil).WithReading(l, nil)
 	grant := &Grant{tally: &tally{metrics: telemetry.NewMetrics()}}
-	decoder := format.JSON{Limits: r.JSONLimits()}
+	decoder := format.JSON{Known: rawjson.NewKnown(r.JSONLimits(), 0)}
 	a, err := read.Fetch(t.Context(), grant, cluster, &Sides{Key: decoder, Value: decoder, Undecodable: read.Query.Undecodable}, "json", false)
 	return a, read, err
 }
@@ -211,7 +212,7 @@ func TestWriteRecords(t *testing.T) {
 		w := httptest.NewRecorder()
 		r := &Request{Request: httptest.NewRequest(http.MethodGet, "/", http.NoBody), Settings: &settings}
 		out := NewPieces(w, r, ApplicationJSON)
-		decoder := format.JSON{Limits: r.JSONLimits()}
+		decoder := format.JSON{Known: rawjson.NewKnown(r.JSONLimits(), 0)}
 		grant := &Grant{tally: &tally{metrics: telemetry.NewMetrics()}}
 		if err := WriteRecords(out, grant, ranges, plain{}, &Sides{Key: decoder, Value: decoder, Undecodable: undecodable}); err != nil {
 			t.Fatal(err)

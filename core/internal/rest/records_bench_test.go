@@ -60,7 +60,8 @@ func BenchmarkWriteRecords(b *testing.B) {
 	request := &Request{Request: &http.Request{}, Settings: &settings}
 	grant := &Grant{tally: &tally{metrics: telemetry.NewMetrics()}}
 	for name, decoder := range map[string]format.Decoder{
-		"json":   format.JSON{Limits: rawjson.Limits{Depth: 1000, NumberLength: 1000}},
+		"json":   format.JSON{Known: rawjson.NewKnown(rawjson.Limits{Depth: 1000, NumberLength: 1000}, 0)},
+		"known":  format.JSON{Known: rawjson.NewKnown(rawjson.Limits{Depth: 1000, NumberLength: 1000}, 1<<16)},
 		"binary": format.Binary{},
 		"string": format.String{},
 	} {

@@ -44,6 +44,7 @@ type Request struct {
 	reserved int64
 	readBy   time.Time       // the connection's read deadline, where a body's reading has set one
 	complete bool            // the body was read to its end
+	known    *rawjson.Known  // of the whole gateway
 	blank    bool            // the body has nothing but white space
 	draining context.Context // ends when the gateway begins to shut down
 }
@@ -55,6 +56,9 @@ func (r *Request) Draining() context.Context { return r.draining }
 func (r *Request) JSONLimits() rawjson.Limits {
 	return rawjson.Limits{Depth: r.Settings.JSON.Depth, NumberLength: r.Settings.JSON.NumberLength}
 }
+
+// KnownJSON says of stored bytes whether they are JSON, within the same bounds.
+func (r *Request) KnownJSON() *rawjson.Known { return r.known }
 
 // budget is a number of bytes that all requests share.
 type budget struct {

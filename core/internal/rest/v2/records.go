@@ -66,7 +66,7 @@ func readableAs(answer rest.MediaType, format string) bool {
 func sidesFor(r *rest.Request, name string, undecodable rest.Undecodable) *rest.Sides {
 	var decoder format.Decoder = format.Binary{}
 	if name == "json" {
-		decoder = format.JSON{Limits: r.JSONLimits()}
+		decoder = format.JSON{Known: r.KnownJSON()}
 	}
 	return &rest.Sides{Key: decoder, Value: decoder, Undecodable: undecodable}
 }

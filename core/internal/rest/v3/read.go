@@ -68,7 +68,7 @@ func sideFormat(r *rest.Request, parameter string) (format.Decoder, string, erro
 	case "", "binary":
 		return format.Binary{}, "binary", nil
 	case "json":
-		return format.JSON{Limits: r.JSONLimits()}, "json", nil
+		return format.JSON{Known: r.KnownJSON()}, "json", nil
 	case "string":
 		return format.String{}, "string", nil
 	default:

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -18,9 +19,19 @@ func Values(count, size int) [][]byte {
 	return values
 }
 
+// Numbered gives a copy of one of Values with another id, so that no two of a topic are alike.
+func Numbered(value []byte, n int) []byte {
+	numbered := bytes.Clone(value)
+	copy(numbered[len(idBefore):], fmt.Appendf(nil, "%08d", n%1e8))
+	return numbered
+}
+
+// idBefore is what a value has before the eight digits of its id.
+const idBefore = `{"id":"ord-`
+
 func value(random *rand.Rand, size int) []byte {
 	var b strings.Builder
-	fmt.Fprintf(&b, `{"id":"ord-%08d","placed":"2026-%02d-%02dT%02d:%02d:%02d.%03dZ","channel":"web","express":%t,"coupon":null,`,
+	fmt.Fprintf(&b, idBefore+`%08d","placed":"2026-%02d-%02dT%02d:%02d:%02d.%03dZ","channel":"web","express":%t,"coupon":null,`,
 		random.IntN(1e8), 1+random.IntN(12), 1+random.IntN(28), random.IntN(24), random.IntN(60), random.IntN(60), random.IntN(1000), random.IntN(2) == 0)
 	fmt.Fprintf(&b, `"customer":{"id":%d,"name":"Zo\u00eb \"Z.\" Müller %d","address":{"street":"Am Wehr %d\nHinterhaus","zip":"%05d","geo":[%.6f,%.6f]}},"items":[`,
 		random.IntN(1e7), random.IntN(1e4), random.IntN(200), random.IntN(1e5), 47+6*random.Float64(), 6+9*random.Float64())
