@@ -231,6 +231,9 @@ type Consume struct {
 	MaxInstancesPerGroup int `yaml:"max_instances_per_group" default:"500" min:"1" max:"100000"`
 	// MaxInstancesPerOwner is how many of them one caller may have. Beyond it: 429.
 	MaxInstancesPerOwner int `yaml:"max_instances_per_owner" default:"1500" min:"1" max:"100000"`
+	// MaxPartitions is how many topics an instance may subscribe to, or partitions it may be assigned, and how many partitions a request may
+	// name. Beyond it: 422.
+	MaxPartitions int `yaml:"max_partitions" default:"5000" min:"1" max:"1000000"`
 	// HeartbeatInterval is how often a member of a group tells its coordinator that it is there. It is also how soon it learns of a
 	// rebalance.
 	HeartbeatInterval time.Duration `yaml:"heartbeat_interval" default:"500ms" min:"50ms" max:"1m"`

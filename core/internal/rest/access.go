@@ -14,6 +14,11 @@ func (a access) offers(id string) bool {
 	return (len(a.allow) == 0 || slices.ContainsFunc(a.allow, covered)) && !slices.ContainsFunc(a.block, covered)
 }
 
+// Offers reports whether an operation is offered at all, for a route that does another operation's work too.
+func (r *Request) Offers(id string) bool {
+	return access{allow: r.Settings.API.Allowlist, block: r.Settings.API.Blocklist}.offers(id)
+}
+
 func covers(entry, id string) bool {
 	if family, found := strings.CutSuffix(entry, ".*"); found {
 		return strings.HasPrefix(id, family+".")

@@ -33,11 +33,14 @@ func (r *Request) Decode(into any) (empty bool, err error) {
 // Empty reports, after Decode, whether there was no body at all, not even null.
 func (r *Request) Empty() bool { return r.blank }
 
+// pointer takes the escapes out of a JSON pointer (RFC 6901).
+var pointer = strings.NewReplacer("~1", "/", "~0", "~")
+
 // mismatch words an error of decoding checked JSON: an unknown field, or a value of the wrong type.
 func mismatch(err error) error {
 	var semantic *json.SemanticError
 	if errors.As(err, &semantic) {
-		field := strings.ReplaceAll(strings.TrimPrefix(string(semantic.JSONPointer), "/"), "/", ".")
+		field := pointer.Replace(strings.ReplaceAll(strings.TrimPrefix(string(semantic.JSONPointer), "/"), "/", "."))
 		if errors.Is(err, json.ErrUnknownName) {
 			return fault.Newf(fault.Unprocessable, "Unrecognized field: %s", field)
 		}

@@ -75,10 +75,11 @@ func (p *Pieces) write() {
 	if p.err != nil || p.begun && len(p.Bytes) == 0 {
 		return
 	}
-	if p.begun { // the header's own deadline is set with the header
-		p.control.SetWriteDeadline(time.Now().Add(p.r.Settings.Limits.WriteTimeout)) //nolint:errcheck // a writer without deadlines: the client's own pace
+	if !p.begun {
+		p.w.WriteHeader(http.StatusOK)
+		p.begun = true
 	}
-	p.begun = true
+	p.control.SetWriteDeadline(time.Now().Add(p.r.Settings.Limits.WriteTimeout)) //nolint:errcheck // a writer without deadlines: the client's own pace
 	_, p.err = p.w.Write(p.Bytes)
 	p.Bytes = p.Bytes[:0]
 }

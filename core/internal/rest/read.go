@@ -3,7 +3,9 @@ package rest
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
+	"hash"
 	"net/http"
 	"slices"
 	"strconv"
@@ -25,11 +27,11 @@ type PartitionRead struct {
 	// Count is the most records; 0: as many as the query's bounds allow.
 	Count int
 
-	from   int64 // the offset to begin at, when at is nil
-	at     *int64
-	end    int64 // exclusive; -1: none
-	etags  []string
-	ledger bool // from is a number, so the same request means the same records
+	from     int64 // the offset to begin at, when at is nil
+	at       *int64
+	end      int64 // exclusive; -1: none
+	etags    []string
+	numbered bool // from is a number, so the same request means the same records
 }
 
 // noEnd is a read that end_offset does not bound.
@@ -49,7 +51,10 @@ func BindRead(r *Request) (*PartitionRead, error) {
 	if read.Query, err = ParseReadQuery(r); err != nil {
 		return nil, err
 	}
-	query := r.URL.Query()
+	query, err := r.Query()
+	if err != nil {
+		return nil, err
+	}
 	if query.Get("max_bytes") == "" {
 		read.Query.MaxBytes = min(read.Query.MaxBytes, r.Settings.Consume.FetchBytes)
 	}
@@ -73,14 +78,14 @@ func BindRead(r *Request) (*PartitionRead, error) {
 		if read.from, err = parseOffset("offset", offset, "a number, earliest or latest"); err != nil {
 			return nil, err
 		}
-		read.ledger = true
+		read.numbered = true
 	}
 	if text := query.Get("end_offset"); text != "" {
 		if read.end, err = parseOffset("end_offset", text, "a number"); err != nil {
 			return nil, err
 		}
-		if read.ledger && read.end <= read.from {
-			return nil, fault.New(fault.InvalidRequest, "Bad Request: end_offset must be greater than offset.")
+		if read.numbered && read.end < read.from {
+			return nil, fault.New(fault.InvalidRequest, "Bad Request: end_offset must not be less than offset.")
 		}
 	}
 	for _, list := range r.Header["If-None-Match"] {
@@ -118,13 +123,20 @@ type Reading struct {
 	Readable int64
 
 	read     *PartitionRead
-	closed   bool // the end is the request's, not the log's
+	closed   bool      // the end is the request's, not the log's
+	content  hash.Hash // of what identifies the records: where they are, when they were written, how long they are
+	tagged   int       // how many records are in it
 	etag     string
 	releases []func()
 }
 
 // Ranges gives the answer as WriteRecords takes it.
 func (a *Reading) Ranges() []record.Range { return []record.Range{a.Range} }
+
+// Next is the offset to go on from; false when the request's own end was reached.
+func (a *Reading) Next() (offset int64, more bool) {
+	return a.End, a.read.end < 0 || a.End < a.read.end
+}
 
 // Release gives the answer's memory back.
 func (a *Reading) Release() {
@@ -133,10 +145,16 @@ func (a *Reading) Release() {
 	}
 }
 
+// brokerPatience is how long brokers may take to say what there is, whatever time a client gives for something to come.
+const brokerPatience = 5 * time.Second
+
 // Fetch reads. It answers with what there is, and otherwise waits for the read's timeout; with If-None-Match it waits for an answer
 // that differs. variant tells apart the texts that the same records can have.
-func (read *PartitionRead) Fetch(ctx context.Context, grant *Grant, cluster *Cluster, sides *Sides, variant string, committed bool) (*Reading, error) {
+func (read *PartitionRead) Fetch(ctx context.Context, r *Request, grant *Grant, cluster *Cluster, sides *Sides, variant string, committed bool) (*Reading, error) {
 	until := time.Now().Add(read.Query.Wait)
+	waiting, stop := context.WithCancel(ctx) // ends early when the gateway shuts down
+	defer stop()
+	defer context.AfterFunc(r.Draining(), stop)()
 	start := read.from
 	if read.at != nil {
 		var err error
@@ -145,44 +163,63 @@ func (read *PartitionRead) Fetch(ctx context.Context, grant *Grant, cluster *Clu
 		}
 	}
 	a := &Reading{read: read, Range: record.Range{TopicPartition: read.TopicPartition, Start: start, End: start}, Readable: -1}
+	a.tag(cluster, variant)
 	for size := 0; ; {
-		options := reader.Options{Wait: max(0, time.Until(until)), MinBytes: 1, MaxBytes: max(1, read.Query.MaxBytes-size), Committed: committed}
-		if len(a.Records) > 0 {
-			options.Wait = 0 // what there is, is enough
+		enough := len(a.Records) > 0 && !slices.Contains(read.etags, a.etag) || read.end >= 0 && a.End >= read.end
+		options := reader.Options{Wait: max(0, time.Until(until)), Patience: brokerPatience, MinBytes: 1, MaxBytes: max(1, read.Query.MaxBytes-size), Committed: committed}
+		if enough || waiting.Err() != nil {
+			options.Wait = 0
 		}
-		results, release, err := grant.Fetch(ctx, cluster, []record.Position{{Topic: read.Topic, Partition: read.Partition, Offset: a.End}}, options)
-		if err != nil {
+		asking := waiting
+		if waiting.Err() != nil { // shutting down: what is there is still given
+			asking = ctx
+		}
+		results, release, err := grant.Fetch(asking, cluster, []record.Position{{Topic: read.Topic, Partition: read.Partition, Offset: a.End}}, options)
+		switch {
+		case err != nil && waiting.Err() != nil && ctx.Err() == nil && asking == waiting: // told to stop in the middle of a wait
 			release()
-			a.Release()
+			continue
+		case err != nil && len(a.Records) > 0: // the next read says what is wrong
+			release()
+			return a, nil
+		case err != nil:
+			release()
 			return nil, err
 		}
-		a.releases = append(a.releases, release)
 		result := &results[0]
-		if result.Err != nil && len(a.Records) > 0 {
-			break
-		}
 		if result.Err != nil {
-			a.Release()
+			release()
+			if len(a.Records) > 0 {
+				return a, nil
+			}
 			return nil, outside(result, a.End)
 		}
-		a.Readable = result.Readable
+		if len(result.Records) > 0 {
+			a.releases = append(a.releases, release)
+		} else {
+			release()
+		}
+		if result.Readable < 0 && len(a.Records) == 0 { // its broker has not said anything
+			release()
+			return nil, fault.New(fault.KafkaRetriable, "The broker did not answer in time. Read again later.")
+		}
+		a.Readable = max(a.Readable, result.Readable)
 		before := a.End
 		if err := a.take(result, &size, sides); err != nil {
 			a.Release()
 			return nil, err
 		}
 		a.tag(cluster, variant)
-		over := !time.Now().Before(until) || ctx.Err() != nil
+		over := !time.Now().Before(until) || waiting.Err() != nil
 		switch {
 		case a.closed:
 		case a.End > before && a.End < a.Readable: // there is more
 			continue
-		case len(a.Records) == 0 && !over, slices.Contains(read.etags, a.etag) && !over:
+		case !over && (len(a.Records) == 0 || slices.Contains(read.etags, a.etag)):
 			continue
 		}
-		break
+		return a, nil
 	}
-	return a, nil
 }
 
 // take adds records up to the read's bounds.
@@ -221,16 +258,33 @@ func (a *Reading) take(result *reader.Result, size *int, sides *Sides) error {
 	return nil
 }
 
-// tag makes the ETag: where the answer begins and ends, of which topic, in which text.
+// tag makes the ETag: where the answer begins and ends, of which topic, in which text, and of which records – a topic may be deleted
+// and made anew, and compaction takes records away.
 func (a *Reading) tag(cluster *Cluster, variant string) {
-	id, _ := cluster.ID()
-	q := &a.read.Query
-	sum := sha256.Sum256([]byte(strings.Join([]string{id, a.Topic, strconv.Itoa(int(a.Partition)), variant, strconv.FormatBool(q.Timestamp), strconv.FormatBool(q.Headers), string(q.Undecodable), strconv.Itoa(len(a.Records))}, "\x00")))
-	a.etag = `"` + strconv.FormatInt(a.Start, 10) + "-" + strconv.FormatInt(a.End, 10) + "-" + hex.EncodeToString(sum[:6]) + `"`
+	if a.content == nil {
+		id, _ := cluster.ID()
+		q := &a.read.Query
+		a.content = sha256.New()
+		for _, text := range []string{id, a.Topic, strconv.Itoa(int(a.Partition)), variant, strconv.FormatBool(q.Timestamp), strconv.FormatBool(q.Headers), string(q.Undecodable)} {
+			a.content.Write(append([]byte(text), 0))
+		}
+	}
+	var b []byte
+	for ; a.tagged < len(a.Records); a.tagged++ {
+		r := &a.Records[a.tagged]
+		b = b[:0]
+		for _, n := range []int64{r.Offset, r.Timestamp, int64(len(r.Key)), int64(len(r.Value))} {
+			b = binary.BigEndian.AppendUint64(b, uint64(n))
+		}
+		a.content.Write(b)
+	}
+	sum := a.content.Sum(nil)
+	a.etag = `"` + strconv.FormatInt(a.Start, 10) + "-" + strconv.FormatInt(a.End, 10) + "-" + hex.EncodeToString(sum[:8]) + `"`
 }
 
-// closedAge is how long a closed range may be kept: the records of a range do not change, but retention ends them.
-const closedAge = "private, max-age=86400, immutable"
+// closedAge is how long a closed range may be kept without asking. The records of a range do not change, but retention, compaction and
+// the deletion of the topic end them.
+const closedAge = "private, max-age=3600, immutable"
 
 // NotModified sets the answer's headers, and answers 304 when the client has it already; true then.
 func (a *Reading) NotModified(w http.ResponseWriter, r *Request) bool {
@@ -239,7 +293,7 @@ func (a *Reading) NotModified(w http.ResponseWriter, r *Request) bool {
 	header.Set("Vary", "Accept")
 	header.Set("Weir-Next-Offset", strconv.FormatInt(a.End, 10))
 	header.Set("Weir-End-Offset", strconv.FormatInt(a.Readable, 10))
-	if a.closed && a.read.ledger {
+	if a.closed && a.read.numbered {
 		header.Set("Cache-Control", closedAge)
 	} else {
 		header.Set("Cache-Control", "private, no-cache")

@@ -20,6 +20,8 @@ import (
 
 // log is a partition: its records have the offsets from start on, and a reader that gives two of them at a time.
 type log struct {
+	made     int64 // when the topic was made
+	fails    int   // from this fetch on; 0: never
 	start    int64
 	values   []string
 	fetches  int
@@ -29,6 +31,9 @@ type log struct {
 
 func (l *log) Fetch(_ context.Context, positions []record.Position, options reader.Options) ([]reader.Result, func(), error) {
 	l.fetches++
+	if l.fails > 0 && l.fetches >= l.fails {
+		return nil, func() { l.released++ }, fault.New(fault.Overloaded, "no room")
+	}
 	if options.Wait > 0 && l.grow != nil {
 		l.grow(l)
 	}
@@ -41,7 +46,7 @@ func (l *log) Fetch(_ context.Context, positions []record.Position, options read
 		return []reader.Result{r}, release, nil
 	}
 	for ; r.End < end && len(r.Records) < 2; r.End++ {
-		r.Records = append(r.Records, record.Stored{Offset: r.End, Timestamp: 1_700_000_000_123, Value: []byte(l.values[r.End-l.start])})
+		r.Records = append(r.Records, record.Stored{Offset: r.End, Timestamp: 1_700_000_000_123 + l.made, Value: []byte(l.values[r.End-l.start])})
 	}
 	return []reader.Result{r}, release, nil
 }
@@ -65,7 +70,7 @@ func (l *log) Offsets(_ context.Context, questions []reader.At, _ bool) ([]reade
 func readOnce(t *testing.T, l *log, query string, header http.Header) (*Reading, *PartitionRead, error) {
 	t.Helper()
 	settings := config.Default()
-	r := &Request{Request: httptest.NewRequest(http.MethodGet, "/topics/t/partitions/3/records?"+query, http.NoBody), Settings: &settings}
+	r := &Request{Request: httptest.NewRequest(http.MethodGet, "/topics/t/partitions/3/records?"+query, http.NoBody), Settings: &settings, draining: t.Context()}
 	r.SetPathValue("topic", "t")
 	r.SetPathValue("partition", "3")
 	for name, values := range header {
@@ -78,7 +83,7 @@ func readOnce(t *testing.T, l *log, query string, header http.Header) (*Reading,
 	cluster := NewCluster("c", func() (string, bool) { return "id", true }, nil, nil, nil).WithReading(l, nil)
 	grant := &Grant{tally: &tally{metrics: telemetry.NewMetrics()}}
 	decoder := format.JSON{Known: rawjson.NewKnown(r.JSONLimits(), 0)}
-	a, err := read.Fetch(t.Context(), grant, cluster, &Sides{Key: decoder, Value: decoder, Undecodable: read.Query.Undecodable}, "json", false)
+	a, err := read.Fetch(t.Context(), r, grant, cluster, &Sides{Key: decoder, Value: decoder, Undecodable: read.Query.Undecodable}, "json", false)
 	return a, read, err
 }
 
@@ -98,8 +103,9 @@ func TestReadOfAPartition(t *testing.T) {
 		{"offset=5&end_offset=8", 5, 8, 3, true},
 		{"offset=5&end_offset=10", 5, 10, 5, true},
 		{"offset=5&end_offset=99", 5, 10, 5, false},
-		{"offset=5&max_bytes=9", 5, 7, 2, true},  // records of four bytes: the third would make twelve
-		{"offset=5&max_bytes=12", 5, 7, 2, true}, // reaching the bound is refused, as in the REST Proxy
+		{"offset=7&end_offset=7&timeout=60000", 7, 7, 0, true}, // where a walk of bounded reads ends
+		{"offset=5&max_bytes=9", 5, 7, 2, true},                // records of four bytes: the third would make twelve
+		{"offset=5&max_bytes=12", 5, 7, 2, true},               // reaching the bound is refused, as in the REST Proxy
 		{"offset=5&max_bytes=13", 5, 8, 3, true},
 		{"offset=6&max_bytes=1", 6, 7, 1, true}, // the first comes whatever its size
 		{"timestamp=7", 7, 10, 3, false},
@@ -126,7 +132,7 @@ func TestReadOfAPartitionRefuses(t *testing.T) {
 	t.Parallel()
 	for query, want := range map[string]fault.Code{
 		"offset=4": fault.OffsetOutOfRange, "offset=11": fault.OffsetOutOfRange, "offset=-1": fault.InvalidRequest, "offset=x": fault.InvalidRequest,
-		"offset=5&timestamp=1": fault.InvalidRequest, "timestamp=yesterday": fault.InvalidRequest, "offset=5&end_offset=5": fault.InvalidRequest,
+		"offset=5&timestamp=1": fault.InvalidRequest, "timestamp=yesterday": fault.InvalidRequest, "offset=5&end_offset=4": fault.InvalidRequest,
 		"max_bytes=many": fault.InvalidRequest, "timeout=1s": fault.InvalidRequest, "include=keys": fault.InvalidRequest, "undecodable=hide": fault.InvalidRequest,
 		"offset=6&undecodable=error": fault.Undecodable,
 	} {
@@ -170,13 +176,31 @@ func TestReadOfAPartitionWaitsForWhatIsNew(t *testing.T) {
 	if w := httptest.NewRecorder(); !same.NotModified(w, nil) || w.Code != http.StatusNotModified || w.Body.Len() > 0 {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
-	l.grow = func(l *log) { l.values = append(l.values, `3`) }
+	if l.fetches > 3 {
+		t.Errorf("%d fetches for two reads that do not wait", l.fetches)
+	}
+	before := l.fetches
+	l.grow = func(l *log) {
+		l.grow = nil
+		l.values = append(l.values, `3`)
+	}
 	more, _, err := readOnce(t, l, "offset=0&timeout=5000", http.Header{"If-None-Match": {tag}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if w := httptest.NewRecorder(); more.NotModified(w, nil) || len(more.Records) != 3 {
 		t.Errorf("%d records, %d", len(more.Records), w.Code)
+	}
+	if l.fetches > before+3 {
+		t.Errorf("%d fetches for a read that waits once", l.fetches-before)
+	}
+	// The same offsets of a topic that was made anew are other records.
+	anew, _, err := readOnce(t, &log{made: 1, values: []string{`1`, `2`}}, "offset=0", http.Header{"If-None-Match": {tag}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := httptest.NewRecorder(); anew.NotModified(w, nil) {
+		t.Errorf("a topic that was made anew has the tag of the old one: %s", w.Header().Get("Etag"))
 	}
 	closed, _, err := readOnce(t, l, "offset=0&end_offset=2", nil)
 	if err != nil {
@@ -185,6 +209,23 @@ func TestReadOfAPartitionWaitsForWhatIsNew(t *testing.T) {
 	w = httptest.NewRecorder()
 	if closed.NotModified(w, nil) || !strings.Contains(w.Header().Get("Cache-Control"), "immutable") {
 		t.Errorf("a closed range: %v", w.Header())
+	}
+}
+
+// What has been read is given, also when the next fetch is refused; and a wait ends when the gateway shuts down.
+func TestReadOfAPartitionKeepsWhatItHas(t *testing.T) {
+	t.Parallel()
+	l := &log{fails: 2, values: []string{`1`, `2`, `3`}}
+	a, _, err := readOnce(t, l, "offset=0", nil)
+	if err != nil || len(a.Records) != 2 || a.closed {
+		t.Errorf("%+v, %v", a, err)
+	}
+	a.Release()
+	if l.released != l.fetches {
+		t.Errorf("%d fetches, %d released", l.fetches, l.released)
+	}
+	if _, _, err := readOnce(t, &log{fails: 1}, "offset=0", nil); fault.From(err).Code != fault.Overloaded {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -156,7 +156,10 @@ type ReadQuery struct {
 
 // ParseReadQuery reads timeout, max_bytes, include and undecodable.
 func ParseReadQuery(r *Request) (ReadQuery, error) {
-	query := r.URL.Query()
+	query, err := r.Query()
+	if err != nil {
+		return ReadQuery{}, err
+	}
 	q := ReadQuery{MaxBytes: r.Settings.Consume.RequestMaxBytes, Undecodable: Undecodable(r.Settings.Consume.Undecodable)}
 	wait, err := number(query.Get("timeout"), "timeout", "a number of milliseconds")
 	if err != nil {

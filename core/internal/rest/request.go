@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,7 @@ type Request struct {
 	readBy   time.Time       // the connection's read deadline, where a body's reading has set one
 	complete bool            // the body was read to its end
 	known    *rawjson.Known  // of the whole gateway
+	query    url.Values      // nil: not read yet
 	blank    bool            // the body has nothing but white space
 	draining context.Context // ends when the gateway begins to shut down
 }
@@ -55,6 +57,19 @@ func (r *Request) Draining() context.Context { return r.draining }
 // JSONLimits are the bounds on JSON text.
 func (r *Request) JSONLimits() rawjson.Limits {
 	return rawjson.Limits{Depth: r.Settings.JSON.Depth, NumberLength: r.Settings.JSON.NumberLength}
+}
+
+// Query gives the parameters. Unlike the URL's own it tells of what cannot be read: a parameter that is dropped without a word may be the
+// one that an answer depends on.
+func (r *Request) Query() (url.Values, error) {
+	if r.query == nil {
+		query, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil {
+			return nil, fault.Wrap(fault.InvalidRequest, err, "Bad Request: the query cannot be read: "+err.Error()+".")
+		}
+		r.query = query
+	}
+	return r.query, nil
 }
 
 // KnownJSON says of stored bytes whether they are JSON, within the same bounds.

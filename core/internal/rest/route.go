@@ -17,7 +17,7 @@ const (
 	Delete   Action = "delete"
 )
 
-// Resource is one thing that an operation touches. Type is "cluster" or "topic".
+// Resource is one thing that an operation touches. Type is "cluster", "topic" or "group".
 type Resource struct{ Type, Name string }
 
 // Operation is what policy decides about: exactly what will run, made from the same parsed request that the handler uses.
@@ -36,7 +36,7 @@ type Serve func(ctx context.Context, w http.ResponseWriter, grant *Grant) error
 // Route is one operation of one API.
 type Route struct {
 	// ID is the operation's id. Identify may refine it by the body's type (v2 produce has one for each format); it then gives an id
-	// that begins with ID and is in Variants.
+	// that is in Variants.
 	ID       string
 	Variants []string
 	Identify func(ContentType) string
@@ -73,7 +73,7 @@ func (r *Route) Operations() []string {
 
 // API is what the routes of one API share.
 type API struct {
-	// Name is v2, v3 or weir.
+	// Name is v1, v2, v3 or weir; none for what reaches no route.
 	Name string
 	// ErrorType is the media type of errors for which nothing was negotiated.
 	ErrorType MediaType

@@ -21,7 +21,6 @@ type Committed struct {
 
 const (
 	commitLongest = 5 * time.Second // a commit that nobody waits for
-	callLongest   = 30 * time.Second
 	retryPause    = 100 * time.Millisecond
 )
 
@@ -102,7 +101,7 @@ func (i *Instance) commitSometimes() {
 // negative offset or one beyond the partition's end; PermissionDenied; what the coordinator answers.
 func (i *Instance) Commit(ctx context.Context, offsets []Committed) error {
 	defer i.call()()
-	ctx, cancel := context.WithTimeout(ctx, callLongest)
+	ctx, cancel := context.WithTimeout(ctx, i.consumers.callLongest)
 	defer cancel()
 	for _, o := range offsets {
 		if o.Offset < 0 {
@@ -126,6 +125,8 @@ func (i *Instance) Commit(ctx context.Context, offsets []Committed) error {
 
 func (i *Instance) commit(ctx context.Context, given []Committed) error {
 	held := false // all partitions were once
+	var wanted []Committed
+	var failed error // why an attempt failed
 	for {
 		offsets := given
 		i.mu.Lock()
@@ -153,14 +154,17 @@ func (i *Instance) commit(ctx context.Context, given []Committed) error {
 		}
 		changed := i.changed
 		i.mu.Unlock()
-		held = true
+		if held = true; wanted == nil {
+			wanted = offsets
+		}
 		if len(offsets) == 0 {
-			return nil
+			return i.missed(wanted, failed)
 		}
 		if err := i.checkEnds(ctx, unsure); err != nil {
 			return err
 		}
 		err := i.consumers.groups.commit(ctx, i.key.Group, as, offsets)
+		failed = err
 		switch code := codeOf(err); {
 		case err == nil:
 			i.mu.Lock()
@@ -183,6 +187,22 @@ func (i *Instance) commit(ctx context.Context, given []Committed) error {
 			return err
 		}
 	}
+}
+
+// missed is nil when everything that was to be committed has been, by whomever. Otherwise it is why nothing is left to commit.
+func (i *Instance) missed(wanted []Committed, failed error) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, o := range wanted {
+		p := i.partitions[o.TopicPartition]
+		if p == nil {
+			return takenAway(o.TopicPartition)
+		}
+		if p.committed < o.Offset && p.position >= o.Offset {
+			return failed
+		}
+	}
+	return nil
 }
 
 // awaitChange waits for a change, or for a while; it is false when ctx ended.
@@ -266,7 +286,7 @@ func (i *Instance) checkEnds(ctx context.Context, offsets []Committed) error {
 // Committed gives what the group has committed for partitions, leaving out those without.
 func (i *Instance) Committed(ctx context.Context, partitions []record.TopicPartition) ([]Committed, error) {
 	defer i.call()()
-	ctx, cancel := context.WithTimeout(ctx, callLongest)
+	ctx, cancel := context.WithTimeout(ctx, i.consumers.callLongest)
 	defer cancel()
 	if len(partitions) == 0 {
 		return nil, nil

@@ -57,10 +57,12 @@ type Consumers struct {
 	groups   groups
 	catalog  catalog
 	settings config.Consume
-	logger   *slog.Logger
-	listing  listing
-	tokenKey [32]byte
-	shut     func() // what is closed after all instances
+	// callLongest is how long a commit, a seek, or a question for offsets may take, attempts included.
+	callLongest time.Duration
+	logger      *slog.Logger
+	listing     listing
+	tokenKey    [32]byte
+	shut        func() // what is closed after all instances
 
 	ctx    context.Context // ends with Close, after the instances have left
 	cancel context.CancelFunc
@@ -83,12 +85,13 @@ func New(client *kafka.Client, reader *reader.Reader, settings config.Consume, o
 	coordinators := newCoordinators(client, observer)
 	c := newConsumers(client.Lifetime(), reader, coordinators, &topics{client: client, observer: observer}, settings, client.Logger())
 	c.shut = coordinators.found.Close
+	c.callLongest = client.AdminTimeout()
 	return c
 }
 
 func newConsumers(ctx context.Context, source source, groups groups, catalog catalog, settings config.Consume, logger *slog.Logger) *Consumers {
 	c := &Consumers{
-		source: source, groups: groups, catalog: catalog, settings: settings, logger: logger, shut: func() {},
+		source: source, groups: groups, catalog: catalog, settings: settings, logger: logger, shut: func() {}, callLongest: 30 * time.Second,
 		instances: map[Key]*Instance{}, perGroup: map[string]int{}, perOwner: map[string]int{},
 	}
 	_, _ = rand.Read(c.tokenKey[:]) // never fails

@@ -178,7 +178,7 @@ type Target struct {
 // does not hold a partition. Then nothing was moved.
 func (i *Instance) Seek(ctx context.Context, targets []Target) error {
 	defer i.call()()
-	ctx, cancel := context.WithTimeout(ctx, callLongest)
+	ctx, cancel := context.WithTimeout(ctx, i.consumers.callLongest)
 	defer cancel()
 	for _, t := range targets {
 		if !t.Lookup && t.Offset < 0 {
@@ -240,6 +240,7 @@ func (i *Instance) lookUp(ctx context.Context, targets []Target) ([]int64, error
 		for k, n := range which {
 			questions[k] = reader.At{TopicPartition: targets[n].TopicPartition, At: at(targets[n])}
 		}
+		var last error // what a broker, or the way to it, said
 		for {
 			answers, err := i.consumers.source.Offsets(ctx, questions, i.options.Committed)
 			for _, a := range answers {
@@ -247,7 +248,13 @@ func (i *Instance) lookUp(ctx context.Context, targets []Target) ([]int64, error
 					err = a.Err
 				}
 			}
+			if err != nil && ctx.Err() == nil {
+				last = err
+			}
 			if err == nil || absent(err) || !retriable(err) || !pause(ctx, retryPause) {
+				if err != nil && last != nil {
+					err = last
+				}
 				return answers, err
 			}
 		}

@@ -90,7 +90,7 @@ func (r *Reader) newCall(positions []record.Position, options Options) (*call, e
 		parts: make([]part, len(positions)), results: make([]Result, len(positions)),
 		turn: int(r.turn.Add(1) & 0xffffff), wake: make(chan struct{}, 1),
 	}
-	c.limit = c.until.Add(grace)
+	c.limit = c.until.Add(max(grace, options.Patience))
 	var seen map[record.TopicPartition]struct{}
 	if len(positions) > 1 {
 		seen = make(map[record.TopicPartition]struct{}, len(positions))

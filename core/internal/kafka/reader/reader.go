@@ -56,6 +56,9 @@ func (r *Reader) Buffered() int64 { return r.budget.held() }
 type Options struct {
 	// Wait is the longest to wait for MinBytes; 0 answers with what there is.
 	Wait time.Duration
+	// Patience is how long after Wait brokers that were asked may take to answer; 0: a quarter of a second. It is for callers that must know
+	// what there is, even if they do not wait for more.
+	Patience time.Duration
 	// MinBytes is how many bytes to wait for, at least 1.
 	MinBytes int
 	// MaxBytes is about how many bytes of memory to ask the brokers for: of topics that are compressed, as much less of the log as they

@@ -13,6 +13,7 @@ import (
 
 	"github.com/weir-gateway/weir/core/internal/fault"
 	"github.com/weir-gateway/weir/core/internal/format"
+	"github.com/weir-gateway/weir/core/internal/kafka"
 	"github.com/weir-gateway/weir/core/internal/rest"
 	"github.com/weir-gateway/weir/core/internal/rest/v2"
 )
@@ -40,21 +41,24 @@ func Extend(routes []*rest.Route) []*rest.Route {
 	for _, route := range routes {
 		extend(route)
 	}
-	return append(routes, &rest.Route{
-		ID: "weir.v1.consumers.consume", Method: http.MethodGet, Pattern: "/consumers/{group}/instances/{instance}/topics/{topic}", API: api, Action: rest.Read,
-		Produces: types("binary", "json"), Waits: true, Bind: translated(bindConsumeTopic),
-	}, &rest.Route{
-		ID: "weir.v1.partitions.messages", Method: http.MethodGet, Pattern: "/topics/{topic}/partitions/{partition}/messages", API: api, Action: rest.Read,
-		Produces: types("binary", "json"), Waits: true, Bind: translated(bindMessages),
-	})
+	return append(routes,
+		readRoute("weir.v1.consumers.consume", "api.v2.consumers.consume", "/consumers/{group}/instances/{instance}/topics/{topic}", bindConsumeTopic),
+		readRoute("weir.v1.partitions.messages", "weir.v2.partitions.read", "/topics/{topic}/partitions/{partition}/messages", bindMessages))
 }
 
-func types(formats ...string) []rest.MediaType {
-	var all []rest.MediaType
-	for _, name := range formats {
-		all = append(all, rest.MediaType("application/vnd.kafka."+name+".v1+json"))
+// readRoute is a route of the dialect's own. Its operations are v2's, so that whoever may not do that may not do this.
+func readRoute(id, family, pattern string, bind bind) *rest.Route {
+	ids := map[rest.MediaType]string{v1JSON: family + "-binary"}
+	route := &rest.Route{ID: id, Method: http.MethodGet, Pattern: pattern, API: api, Action: rest.Read, Waits: true, Bind: translated(bind)}
+	for _, name := range []string{"binary", "json"} {
+		mediaType := rest.MediaType("application/vnd.kafka." + name + ".v1+json")
+		ids[mediaType] = family + "-" + name
+		route.Variants = append(route.Variants, ids[mediaType])
+		route.Produces = append(route.Produces, mediaType)
 	}
-	return append(all, v1JSON)
+	route.Produces = append(route.Produces, v1JSON)
+	route.IdentifyAnswer = func(answer rest.MediaType) string { return ids[answer] }
+	return route
 }
 
 func extend(route *rest.Route) {
@@ -156,6 +160,12 @@ func (w *retyped) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // bindConsumeTopic reads a topic with an instance. The first read subscribes it; an instance reads one topic.
 func bindConsumeTopic(r *rest.Request) (rest.Operation, rest.Serve, error) {
 	topic := r.PathValue("topic")
+	if !kafka.ValidTopicName(topic) {
+		return rest.Operation{}, nil, rest.UnknownTopic()
+	}
+	if !r.Offers("api.v2.consumers.subscribe") { // the first read subscribes
+		return rest.Operation{}, nil, fault.New(fault.NotFound, "HTTP 404 Not Found")
+	}
 	operation, serve, err := v2.BindConsume(r)
 	if err != nil {
 		return operation, nil, err
@@ -191,7 +201,10 @@ const mostMessages = 10_000
 
 // bindMessages reads count messages (1) of a partition from an offset, which must be given.
 func bindMessages(r *rest.Request) (rest.Operation, rest.Serve, error) {
-	query := r.URL.Query()
+	query, err := r.Query()
+	if err != nil {
+		return rest.Operation{}, nil, err
+	}
 	count := int64(1)
 	if text := query.Get("count"); text != "" {
 		n, err := strconv.ParseInt(text, 10, 64)

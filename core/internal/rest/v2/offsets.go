@@ -32,6 +32,9 @@ func bindCommit(r *rest.Request) (rest.Operation, rest.Serve, error) {
 	case body.Offsets == nil:
 		return rest.Operation{}, nil, fault.New(fault.Unprocessable, "offsets must not be null. Send no body at all to commit what was delivered.")
 	}
+	if err := few(r, "offsets", len(*body.Offsets)); err != nil {
+		return rest.Operation{}, nil, err
+	}
 	offsets := make([]consumer.Committed, 0, len(*body.Offsets))
 	for i := range *body.Offsets {
 		entry := &(*body.Offsets)[i]
@@ -107,7 +110,14 @@ func bindCommitted(r *rest.Request) (rest.Operation, rest.Serve, error) {
 // queryPartitions reads partition=TOPIC:NUMBER, as often as it is there.
 func queryPartitions(r *rest.Request) ([]record.TopicPartition, error) {
 	var partitions []record.TopicPartition
-	for _, text := range r.URL.Query()["partition"] {
+	query, err := r.Query()
+	if err != nil {
+		return nil, err
+	}
+	if err := few(r, "partition", len(query["partition"])); err != nil {
+		return nil, err
+	}
+	for _, text := range query["partition"] {
 		topic, number, found := strings.Cut(text, ":")
 		n, err := strconv.ParseInt(number, 10, 32)
 		if !found || err != nil || n < 0 || !kafka.ValidTopicName(topic) {

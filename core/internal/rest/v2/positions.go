@@ -42,6 +42,8 @@ func (e *offsetEntry) offset(list string, i int) (int64, error) {
 		return 0, fault.Newf(fault.Unprocessable, "%s[%d].offset must not be null", list, i)
 	case *e.Offset < 0:
 		return 0, fault.Newf(fault.Unprocessable, "%s[%d].offset must be greater than or equal to 0 (was %d)", list, i, *e.Offset)
+	case *e.Offset == math.MaxInt64: // there is none after it
+		return 0, fault.Newf(fault.Unprocessable, "%s[%d].offset must be less than %d", list, i, *e.Offset)
 	}
 	return *e.Offset, nil
 }
@@ -54,6 +56,9 @@ func bindSeek(r *rest.Request) (rest.Operation, rest.Serve, error) {
 		return rest.Operation{}, nil, err
 	case empty:
 		return rest.Operation{}, nil, emptyBody()
+	}
+	if err := few(r, "offsets and timestamps", len(body.Offsets)+len(body.Timestamps)); err != nil {
+		return rest.Operation{}, nil, err
 	}
 	targets := make([]consumer.Target, 0, len(body.Offsets)+len(body.Timestamps))
 	for i := range body.Offsets {

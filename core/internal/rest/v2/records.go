@@ -21,7 +21,11 @@ func BindConsume(r *rest.Request) (rest.Operation, rest.Serve, error) {
 		return rest.Operation{}, nil, err
 	}
 	var ack *string
-	if values, given := r.URL.Query()["ack"]; given {
+	parameters, err := r.Query()
+	if err != nil {
+		return rest.Operation{}, nil, err
+	}
+	if values, given := parameters["ack"]; given {
 		ack = &values[0]
 	}
 	return onInstance(r, nil, func(ctx context.Context, w http.ResponseWriter, grant *rest.Grant, instance *consumer.Instance) error {
@@ -148,7 +152,7 @@ func BindReadMessages(r *rest.Request, count int) (rest.Operation, rest.Serve, e
 		if err != nil {
 			return err
 		}
-		answer, err := read.Fetch(ctx, grant, cluster, sides, string(r.Answer), r.Settings.Consume.IsolationLevel == "read_committed")
+		answer, err := read.Fetch(ctx, r, grant, cluster, sides, string(r.Answer), r.Settings.Consume.IsolationLevel == "read_committed")
 		if err != nil {
 			return err
 		}

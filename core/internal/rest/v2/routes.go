@@ -39,7 +39,7 @@ func Routes() []*rest.Route {
 		describe("api.v2.partitions.get-offsets", "/topics/{topic}/partitions/{partition}/offsets", bindOffsets),
 		produceRoute("api.v2.produce-to-topic", "/topics/{topic}", bindProduceToTopic),
 		produceRoute("api.v2.produce-to-partition", "/topics/{topic}/partitions/{partition}", bindProduceToPartition),
-		readRoute("weir.v2.partitions", "read", "/topics/{topic}/partitions/{partition}/records", embedded[:2], bindReadPartition),
+		readRoute("weir.v2.partitions", "read", "/topics/{topic}/partitions/{partition}/records", append(slices.Clone(embedded[:2]), rest.KafkaV2JSON), bindReadPartition),
 	}
 	return append(routes, consumerRoutes()...)
 }

@@ -17,8 +17,8 @@ func emptyBody() error {
 }
 
 type subscriptionBody struct {
-	Topics  *[]string `json:"topics"`
-	Pattern *string   `json:"topic_pattern"`
+	Topics  *[]*string `json:"topics"`
+	Pattern *string    `json:"topic_pattern"`
 }
 
 // bindSubscribe takes topics or a pattern; topics win. All topics of a request are decided as one, and a pattern is expanded by the
@@ -32,13 +32,21 @@ func bindSubscribe(r *rest.Request) (rest.Operation, rest.Serve, error) {
 		return rest.Operation{}, nil, emptyBody()
 	}
 	var resources []rest.Resource
+	var topics []string
 	switch {
 	case body.Topics != nil:
-		for _, topic := range *body.Topics {
-			if !kafka.ValidTopicName(topic) {
-				return rest.Operation{}, nil, fault.Newf(fault.Unprocessable, "topics: %s is not a name that a topic can have.", excerpt(topic))
+		if err := few(r, "topics", len(*body.Topics)); err != nil {
+			return rest.Operation{}, nil, err
+		}
+		for i, topic := range *body.Topics {
+			switch {
+			case topic == nil:
+				return rest.Operation{}, nil, fault.Newf(fault.Unprocessable, "topics[%d] must not be null", i)
+			case !kafka.ValidTopicName(*topic):
+				return rest.Operation{}, nil, fault.Newf(fault.Unprocessable, "topics[%d]: %s is not a name that a topic can have.", i, excerpt(*topic))
 			}
-			resources = append(resources, rest.Resource{Type: "topic", Name: topic})
+			topics = append(topics, *topic)
+			resources = append(resources, rest.Resource{Type: "topic", Name: *topic})
 		}
 	case body.Pattern != nil:
 		resources = []rest.Resource{{Type: "topic"}}
@@ -47,7 +55,7 @@ func bindSubscribe(r *rest.Request) (rest.Operation, rest.Serve, error) {
 		var err error
 		switch {
 		case body.Topics != nil:
-			err = instance.Subscribe(*body.Topics)
+			err = instance.Subscribe(topics)
 		case body.Pattern != nil:
 			err = instance.SubscribePattern(*body.Pattern, grant.Visible)
 		}
@@ -57,6 +65,14 @@ func bindSubscribe(r *rest.Request) (rest.Operation, rest.Serve, error) {
 		rest.NoContent(w)
 		return nil
 	})
+}
+
+// few refuses lists that would make an instance hold, or a request ask, more than consume.max_partitions.
+func few(r *rest.Request, list string, length int) error {
+	if most := r.Settings.Consume.MaxPartitions; length > most {
+		return fault.Newf(fault.Unprocessable, "%s has %d entries; at most %d are allowed (consume.max_partitions).", list, length, most)
+	}
+	return nil
 }
 
 type topicsBody struct {
@@ -98,6 +114,9 @@ func decodePartitions(r *rest.Request) ([]record.TopicPartition, error) {
 		return nil, emptyBody()
 	case body.Partitions == nil:
 		return nil, fault.New(fault.Unprocessable, "partitions must not be null")
+	}
+	if err := few(r, "partitions", len(*body.Partitions)); err != nil {
+		return nil, err
 	}
 	partitions := make([]record.TopicPartition, 0, len(*body.Partitions))
 	for i := range *body.Partitions {

@@ -34,7 +34,7 @@ func bindReadPartition(r *rest.Request) (rest.Operation, rest.Serve, error) {
 		if err != nil {
 			return err
 		}
-		answer, err := read.Fetch(ctx, grant, cluster, sides, "v3 "+keyName+" "+valueName, r.Settings.Consume.IsolationLevel == "read_committed")
+		answer, err := read.Fetch(ctx, r, grant, cluster, sides, "v3 "+keyName+" "+valueName, r.Settings.Consume.IsolationLevel == "read_committed")
 		if err != nil {
 			return err
 		}
@@ -46,7 +46,12 @@ func bindReadPartition(r *rest.Request) (rest.Operation, rest.Serve, error) {
 		path := n.url("/topics/" + read.Topic + "/partitions/" + strconv.Itoa(int(read.Partition)) + "/records")
 		out := rest.NewPieces(w, r, r.Answer)
 		out.Bytes = rest.AppendString(append(out.Bytes, `{"kind":"KafkaRecordList","metadata":{"self":`...), withQuery(path, r.URL.RawQuery))
-		out.Bytes = rest.AppendString(append(out.Bytes, `,"next":`...), withQuery(path, nextQuery(r, answer.End)))
+		out.Bytes = append(out.Bytes, `,"next":`...)
+		if next, more := answer.Next(); more {
+			out.Bytes = rest.AppendString(out.Bytes, withQuery(path, nextQuery(r, next)))
+		} else {
+			out.Bytes = append(out.Bytes, "null"...)
+		}
 		out.Bytes = append(out.Bytes, `},"data":[`...)
 		shape := &recordShape{names: n, keyType: strings.ToUpper(keyName), valueType: strings.ToUpper(valueName)}
 		if err := rest.WriteRecords(out, grant, answer.Ranges(), shape, sides); err == nil {
@@ -59,7 +64,10 @@ func bindReadPartition(r *rest.Request) (rest.Operation, rest.Serve, error) {
 
 // sideFormat reads how one side of the records is to be written: its own parameter, or format for both.
 func sideFormat(r *rest.Request, parameter string) (format.Decoder, string, error) {
-	query := r.URL.Query()
+	query, err := r.Query()
+	if err != nil {
+		return nil, "", err
+	}
 	name := query.Get(parameter)
 	if name == "" {
 		parameter, name = "format", query.Get("format")
@@ -85,7 +93,7 @@ func withQuery(path, query string) string {
 
 // nextQuery is the request's query, from where this answer ended.
 func nextQuery(r *rest.Request, next int64) string {
-	query := r.URL.Query()
+	query := r.URL.Query() // a copy, to be changed
 	query.Del("timestamp")
 	query.Set("offset", strconv.FormatInt(next, 10))
 	return query.Encode()
