@@ -309,6 +309,9 @@ type Limits struct {
 	RequestTimeout time.Duration `yaml:"request_timeout" default:"60s" min:"100ms" max:"1h"`
 	// WriteTimeout is how long a client may take to accept an answer that is not a stream.
 	WriteTimeout time.Duration `yaml:"write_timeout" default:"30s" min:"100ms" max:"1h"`
+	// WriteRate is the least rate, in bytes a second, at which a client must take a long answer once WriteTimeout is over: whoever takes
+	// less is cut off, since an answer's records are held until it is written.
+	WriteRate int `yaml:"write_rate" default:"65536" min:"1" max:"1073741824"`
 	// BodyTimeout is the longest gap between two pieces of a request body. Beyond it: 408.
 	BodyTimeout time.Duration `yaml:"body_timeout" default:"30s" min:"100ms" max:"1h"`
 	// InFlight is how many requests may be served at once. Beyond it: 503 with Retry-After.

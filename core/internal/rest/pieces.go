@@ -20,7 +20,8 @@ const keptBytes = 2 * pieceBytes
 var pieces = sync.Pool{New: func() any { return new(make([]byte, 0, firstPieceBytes)) }}
 
 // Pieces writes an answer that may be long, piece by piece, so that its text is never held as a whole. An answer that fits into one
-// piece has a Content-Length. A client that does not take a piece within limits.write_timeout ends the answer.
+// piece has a Content-Length. A client that does not take a piece within limits.write_timeout, or the whole at limits.write_rate, ends the
+// answer.
 //
 // Append to Bytes, then call Flow; End once, at the end.
 type Pieces struct {
@@ -30,7 +31,8 @@ type Pieces struct {
 	r       *Request
 	control *http.ResponseController
 	pooled  *[]byte
-	begun   bool
+	begun   time.Time // of the writing; zero: nothing was written yet
+	written int64
 	err     error
 }
 
@@ -51,7 +53,7 @@ func (p *Pieces) Flow() error {
 
 // End writes the rest. Its error is nil when the whole answer was handed to the connection of a client that was still there.
 func (p *Pieces) End() error {
-	if !p.begun {
+	if p.begun.IsZero() {
 		p.w.Header()["Content-Length"] = []string{strconv.Itoa(len(p.Bytes))}
 	}
 	p.write()
@@ -72,14 +74,21 @@ func (p *Pieces) End() error {
 }
 
 func (p *Pieces) write() {
-	if p.err != nil || p.begun && len(p.Bytes) == 0 {
+	if p.err != nil || !p.begun.IsZero() && len(p.Bytes) == 0 {
 		return
 	}
-	if !p.begun {
+	now := time.Now()
+	if p.begun.IsZero() {
 		p.w.WriteHeader(http.StatusOK)
-		p.begun = true
+		p.begun = now
 	}
-	p.control.SetWriteDeadline(time.Now().Add(p.r.Settings.Limits.WriteTimeout)) //nolint:errcheck // a writer without deadlines: the client's own pace
+	p.written += int64(len(p.Bytes))
+	limits := &p.r.Settings.Limits
+	deadline := p.begun.Add(limits.WriteTimeout + time.Duration(float64(p.written)/float64(limits.WriteRate)*float64(time.Second)))
+	if gap := now.Add(limits.WriteTimeout); gap.Before(deadline) {
+		deadline = gap
+	}
+	p.control.SetWriteDeadline(deadline) //nolint:errcheck // a writer without deadlines: the client's own pace
 	_, p.err = p.w.Write(p.Bytes)
 	p.Bytes = p.Bytes[:0]
 }
