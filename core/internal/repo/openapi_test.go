@@ -45,13 +45,14 @@ func TestRouteTableAndOpenAPIAreTheSameList(t *testing.T) {
 	}
 }
 
+// A route of the v1 dialect is an operation of v2's, by which it is allowed, blocked and counted; every other operation has one route.
 func TestOperationIDsAreUnique(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for _, route := range core.Routes(config.Default().API) {
 		for _, id := range route.Operations() {
-			if seen[id] {
-				t.Errorf("operation %s is in the route table twice", id)
+			if known := seen[id]; known != (route.API.Name == "v1") {
+				t.Errorf("operation %s of %s: in the route table before: %t", id, route.Pattern, known)
 			}
 			seen[id] = true
 		}
