@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"hash/fnv"
+	"slices"
 
 	"github.com/weir-gateway/weir/core/internal/fault"
 	"github.com/weir-gateway/weir/core/internal/record"
@@ -24,6 +25,17 @@ type acks struct {
 type outstanding struct {
 	token string
 	taken []taken
+	// earlier are the same answer as it was before less of it was given again: their tokens are as good, should they have arrived after all.
+	earlier []outstanding
+}
+
+// maxEarlier bounds what is kept of answers that were cut again and again.
+const maxEarlier = 4
+
+// cut gives what is outstanding once less was given again.
+func (o *outstanding) cut(token string, kept []taken) *outstanding {
+	earlier := append(slices.Clone(o.earlier), outstanding{token: o.token, taken: o.taken})
+	return &outstanding{token: token, taken: kept, earlier: earlier[max(0, len(earlier)-maxEarlier):]}
 }
 
 // taken is what an answer has of a partition. Its records are kept only while the answer is being written; for giving it again it is
@@ -33,30 +45,19 @@ type taken struct {
 	epoch      int
 	start, end int64
 	records    []record.Stored
-	count      int
-	runs       []run // of offsets; nil when there were more than maxRuns
+	count      int // of records, and bytes of their keys and values
+	bytes      int
+	runs       runs
 }
 
-// run is offsets one after the other.
-type run struct{ from, to int64 }
-
-const maxRuns = 64
-
-// runsOf gives the offsets of records as runs, or nil if they are too many.
-func runsOf(records []record.Stored) []run {
-	var runs []run
-	for n := range records {
-		offset := records[n].Offset
-		if len(runs) > 0 && runs[len(runs)-1].to == offset {
-			runs[len(runs)-1].to++
-			continue
-		}
-		if len(runs) == maxRuns {
-			return nil
-		}
-		runs = append(runs, run{offset, offset + 1})
+// keep makes of taken what is kept of it. room is how many bytes may be spent on runs.
+func (t *taken) keep(room int) {
+	t.count, t.bytes = len(t.records), 0
+	for n := range t.records {
+		t.bytes += t.records[n].Size()
 	}
-	return runs
+	t.runs = runsOf(t.records, t.start, room)
+	t.records = nil
 }
 
 // ackLocked takes the token that a read carries. It gives the answer that is to be given again, nil if the read goes on.
@@ -77,11 +78,27 @@ func (i *Instance) ackLocked(ack *string) (again *outstanding, err error) {
 		}
 		a.outstanding, a.previous = nil, a.last
 		return nil, nil
+	case a.outstanding.was(*ack) != nil:
+		i.moveLocked(a.outstanding.was(*ack))
+		a.outstanding, a.previous = nil, *ack
+		return nil, nil
 	case i.issued(*ack):
 		return nil, illegal("ack is neither the token of the last answer nor the one before it")
 	default:
 		return nil, fault.New(fault.InvalidRequest, "ack is no token of this consumer instance. The first read has an empty one; after that it is the Weir-Batch of the last answer that arrived in full.")
 	}
+}
+
+// was gives what an earlier form of the answer had, by its token.
+func (o *outstanding) was(token string) []taken {
+	if o != nil {
+		for n := range o.earlier {
+			if o.earlier[n].token == token {
+				return o.earlier[n].taken
+			}
+		}
+	}
+	return nil
 }
 
 // moveLocked moves positions behind what was taken, of partitions that are still held and were not sought meanwhile.
@@ -139,31 +156,4 @@ func (i *Instance) issued(token string) bool {
 	}
 	payload, mac := b[:len(b)-tokenMAC], b[len(b)-tokenMAC:]
 	return hmac.Equal(mac, i.tokenMAC(payload)) && bytes.Equal(payload[1:1+len(i.incarnation)], i.incarnation[:])
-}
-
-// missing gives the offsets that t had and records have not.
-func (t *taken) missing(records []record.Stored) []record.Range {
-	if len(records) == t.count {
-		return nil
-	}
-	var gone []record.Range
-	lack := func(from, to int64) {
-		if from < to {
-			gone = append(gone, record.Range{TopicPartition: t.p.TopicPartition, Start: from, End: to})
-		}
-	}
-	runs := t.runs
-	if runs == nil {
-		runs = []run{{t.start, t.end}} // which of them had a record is not known any more
-	}
-	n := 0
-	for _, r := range runs {
-		next := r.from
-		for ; n < len(records) && records[n].Offset < r.to; n++ {
-			lack(next, records[n].Offset)
-			next = records[n].Offset + 1
-		}
-		lack(next, r.to)
-	}
-	return gone
 }

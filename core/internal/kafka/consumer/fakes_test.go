@@ -26,6 +26,8 @@ type fakeLog struct {
 	hangs     bool
 	refuse    map[record.TopicPartition]error
 	err       error // of every fetch as a whole
+	room      int   // results that may be held at once; 0: any number
+	slow      time.Duration
 	written   chan struct{}
 	fetches   int
 	unrelease int // results not given back
@@ -83,7 +85,8 @@ func (l *fakeLog) Fetch(ctx context.Context, positions []record.Position, option
 	for {
 		l.mu.Lock()
 		l.fetches++
-		written, hangs, err := l.written, l.hangs, l.err
+		written, hangs, err, slow := l.written, l.hangs, l.err, l.slow
+		full := l.room > 0 && l.unrelease >= l.room
 		var results []reader.Result
 		found := false
 		for _, at := range positions {
@@ -98,6 +101,11 @@ func (l *fakeLog) Fetch(ctx context.Context, positions []record.Position, option
 		}
 		if err != nil {
 			return nil, func() {}, err
+		}
+		time.Sleep(slow)
+		if full {
+			<-timer.C
+			return nil, func() {}, fault.New(fault.Overloaded, "There is no room.")
 		}
 		give := func() ([]reader.Result, func(), error) {
 			l.mu.Lock()

@@ -32,7 +32,7 @@ type PollOptions struct {
 	// Ack is nil for a read without acknowledgement; otherwise the last token that the client has in full, "" for none yet.
 	Ack *string
 	// Decodable, if not nil, is asked of every record before it is taken. At an error the answer ends before that record, or is the error if
-	// the record is the first; the position stays there until someone seeks. It is not asked again of what is given again.
+	// the record is the first; the position stays there until someone seeks. It is asked of what is given again, too.
 	Decodable func(topic string, partition int32, r *record.Stored) error
 	// Stop, if not nil, ends the wait early when it is closed: with what there is.
 	Stop <-chan struct{}
@@ -46,11 +46,14 @@ type Batch struct {
 	State State
 	// Token acknowledges this answer when the next read carries it; empty without Ack, and when there are no records.
 	Token string
-	// Again says that these ranges were delivered before and not acknowledged.
+	// Again says that these ranges were delivered before and not acknowledged. They may be less than then, if the time or the room of the
+	// read, or a record that cannot be decoded, ended it: then Token is another one, and the rest comes after it.
 	Again bool
 	// Missing are offsets that were in the answer before and are not in this one, because retention or compaction took them in between.
-	// Of an answer with more than 64 gaps in a partition it is only known where they may be.
+	// There are at most 32 ranges, and they fit into a header of 2 KiB: what would be more is one range for each partition, which covers
+	// all that is missing there, and More is how many partitions do not fit even so.
 	Missing []record.Range
+	More    int
 
 	once sync.Once
 	done func(delivered bool)
@@ -320,9 +323,10 @@ func (r *reading) answer() (*Batch, error) {
 	}
 	if r.options.Ack != nil {
 		kept := slices.Clone(r.taken)
+		room := runBytes
 		for n := range kept {
-			t := &kept[n]
-			t.count, t.runs, t.records = len(t.records), runsOf(t.records), nil
+			kept[n].keep(room)
+			room -= len(kept[n].runs)
 		}
 		b.Token = i.tokenLocked(kept)
 		i.acks.last, i.acks.outstanding = b.Token, &outstanding{token: b.Token, taken: kept}
