@@ -18,6 +18,9 @@ const (
 	shareTurn = 200 * time.Millisecond
 	// longestThrottle bounds how long a broker's quota keeps a connection from being used.
 	longestThrottle = time.Minute
+	// longestSilence is how long after its wait is over, and between two pieces of its answer, a broker may be silent to a fetch that nobody
+	// wants any more. A broker that hangs would keep what the fetch has reserved until the connection's read timeout.
+	longestSilence = time.Second
 )
 
 // FetchPool is the connections on which records are read, apart from those for metadata and produce: a fetch waits at the broker for
@@ -57,6 +60,12 @@ type Fetch struct {
 	lane  *lane
 	place *list.Element // in the queue of the lane, while it is there
 	signs int           // of the lane, when the fetch came
+
+	unwanted bool        // withdrawn when it was not waiting for a connection any more
+	conn     *connection // while the answer is awaited
+	due      time.Time   // when the broker's wait is over
+	received int64       // on the connection, when it was looked at last
+	watch    *time.Timer // of an unwanted fetch
 }
 
 // lane is the connections to one broker, each with a goroutine of its own, and the fetches that wait for them.
@@ -109,17 +118,44 @@ func (p *FetchPool) Submit(address string, f *Fetch) {
 	p.mu.Unlock()
 }
 
-// Withdraw takes back a fetch that still waits for a connection. If it was not waiting, Done has been called or will be. silent says that
-// nothing at all has come from the broker since Submit: it is not that others had the connections, it does not answer.
+// Withdraw takes back a fetch that still waits for a connection. If it was not waiting, Done has been called or will be: the answer is not
+// waited for when its connection stays silent for a second after the broker's wait is over, and the connection is given up. silent says
+// that nothing at all has come from the broker since Submit: it is not that others had the connections, it does not answer.
 func (p *FetchPool) Withdraw(f *Fetch) (waited, silent bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if f.place == nil {
+		f.unwanted = true
+		p.watchLocked(f)
 		return false, false
 	}
 	f.lane.queue.Remove(f.place)
 	f.place = nil
 	return true, f.lane.signs == f.signs
+}
+
+// watchLocked looks after the answer to a fetch that nobody wants.
+func (p *FetchPool) watchLocked(f *Fetch) {
+	if f.conn != nil && f.watch == nil {
+		f.watch = time.AfterFunc(time.Until(f.due.Add(longestSilence)), func() { p.look(f) })
+	}
+}
+
+// look gives up the connection of an unwanted fetch if nothing has come on it since the last look.
+func (p *FetchPool) look(f *Fetch) {
+	p.mu.Lock()
+	conn := f.conn
+	if conn != nil {
+		if received := conn.received(); received != f.received {
+			f.received = received
+			f.watch.Reset(longestSilence)
+			conn = nil
+		}
+	}
+	p.mu.Unlock()
+	if conn != nil {
+		conn.dialer.abort() // not with the lock: TLS says goodbye. If the answer comes now, the next fetch is sent again on a new one
+	}
 }
 
 // Close closes all connections. Fetches that are under way, or wait, end with an error.
@@ -225,9 +261,6 @@ func (p *FetchPool) leaveLocked(l *lane) {
 // the answer of the fetch before is handed over, so that who asks again at once finds it.
 func (p *FetchPool) take(l *lane, seat chan *Fetch, previous func()) *Fetch {
 	p.mu.Lock()
-	if previous != nil {
-		l.signs++
-	}
 	f := l.popLocked()
 	if f == nil {
 		l.idle = append(l.idle, seat)
@@ -270,14 +303,18 @@ func (p *FetchPool) serve(l *lane, conn *connection, fresh bool, f *Fetch) (*con
 		}
 	}
 	for {
-		f.Request.MaxWaitTime = int32(p.wait(l, f) / time.Millisecond)
+		if !p.began(l, conn, f) {
+			return conn, nil, context.Canceled
+		}
 		before := conn.received()
 		response, err := conn.broker.Fetch(f.Request)
-		if f.Size = int(conn.received() - before); err == nil {
+		f.Size = int(conn.received() - before)
+		wanted := p.ended(l, f, err == nil)
+		if err == nil {
 			return conn, response, nil
 		}
 		p.connections.drop(conn)
-		if fresh || !isConnection(err) || isTimeout(err) {
+		if !wanted || fresh || !isConnection(err) || isTimeout(err) {
 			return nil, nil, &callError{address: l.address, err: err}
 		}
 		fresh = true
@@ -285,6 +322,35 @@ func (p *FetchPool) serve(l *lane, conn *connection, fresh bool, f *Fetch) (*con
 			return nil, nil, &callError{address: l.address, err: err}
 		}
 	}
+}
+
+// began notes that a fetch is about to be sent on a connection, and reports whether it is still wanted.
+func (p *FetchPool) began(l *lane, conn *connection, f *Fetch) (wanted bool) {
+	received := conn.received()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f.unwanted {
+		return false
+	}
+	wait := p.waitLocked(l, f)
+	f.Request.MaxWaitTime = int32(wait / time.Millisecond)
+	f.conn, f.received, f.due = conn, received, time.Now().Add(wait)
+	return true
+}
+
+// ended notes that a fetch has come to its end, and reports whether somebody wanted it until then.
+func (p *FetchPool) ended(l *lane, f *Fetch, answered bool) (wanted bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f.conn = nil
+	if f.watch != nil {
+		f.watch.Stop()
+		f.watch = nil
+	}
+	if answered {
+		l.signs++ // before the connection is free: whoever has it next sees that the broker lives
+	}
+	return !f.unwanted
 }
 
 // countedConn counts what comes.
@@ -309,11 +375,9 @@ func (c *connection) received() int64 {
 	return 0
 }
 
-// wait is how long the broker may wait for records: all who want its connections have their turn within shareTurn.
-func (p *FetchPool) wait(l *lane, f *Fetch) time.Duration {
-	p.mu.Lock()
+// waitLocked is how long the broker may wait for records: all who want its connections have their turn within shareTurn.
+func (p *FetchPool) waitLocked(l *lane, f *Fetch) time.Duration {
 	demand := l.workers - len(l.idle) + l.queue.Len()
-	p.mu.Unlock()
 	wait := min(f.Wait, time.Until(f.Until))
 	if 2*demand > p.limit {
 		wait = min(wait, shareTurn*time.Duration(p.limit)/time.Duration(max(demand, p.limit)))

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -151,5 +152,78 @@ func TestFetchPoolFailsAndCloses(t *testing.T) {
 	p.Submit(b.Addresses()[0], fetch(0, func(err error) { done <- err }))
 	if err := await(t, done); err == nil {
 		t.Error("a closed pool answers")
+	}
+}
+
+// A fetch that nobody wants any more does not keep its connection for as long as a broker that hangs would: and one that merely waits at
+// the broker keeps it.
+func TestFetchPoolGivesUpSilentConnections(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t, embedded.Options{Topics: []embedded.Topic{{Name: "a"}}})
+	p, fetch := newFetchPool(t, b, 1)
+	done := make(chan error, 1)
+	begun := make(chan struct{}, 1)
+	submit := func(wait time.Duration) *Fetch {
+		f := fetch(wait, func(err error) { done <- err })
+		f.Begin = func() error { begun <- struct{}{}; return nil }
+		p.Submit(b.Addresses()[0], f)
+		<-begun
+		eventually(t, "it was sent", func() bool {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return f.conn != nil
+		})
+		return f
+	}
+	if waited, _ := p.Withdraw(submit(1500 * time.Millisecond)); waited {
+		t.Error("it was withdrawn as one that waited")
+	}
+	if err := await(t, done); err != nil {
+		t.Errorf("a long poll that was left: %v", err)
+	}
+	if n := p.Connections(); n != 1 {
+		t.Errorf("%d connections, want the same one", n)
+	}
+	f := submit(100 * time.Millisecond)
+	if err := b.Freeze(0); err != nil {
+		t.Fatal(err)
+	}
+	started := time.Now()
+	p.Withdraw(f)
+	if err := await(t, done); err == nil || time.Since(started) > 2*time.Second {
+		t.Errorf("%v after %v", err, time.Since(started))
+	}
+}
+
+// What is not sent is no sign of life.
+func TestFetchPoolTakesNoRefusalForAnAnswer(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t, embedded.Options{Topics: []embedded.Topic{{Name: "a"}}})
+	p, fetch := newFetchPool(t, b, 1)
+	done := make(chan error, 3)
+	p.Submit(b.Addresses()[0], fetch(0, func(err error) { done <- err }))
+	if err := await(t, done); err != nil {
+		t.Fatal(err)
+	}
+	hold := make(chan struct{})
+	refused := fetch(0, func(err error) { done <- err })
+	refused.Begin = func() error { <-hold; return errors.New("no room") }
+	hung := fetch(0, func(err error) { done <- err })
+	begun := make(chan struct{})
+	hung.Begin = func() error { close(begun); return nil }
+	last := fetch(0, func(error) {})
+	for _, f := range []*Fetch{refused, hung, last} {
+		p.Submit(b.Addresses()[0], f)
+	}
+	if err := b.Freeze(0); err != nil {
+		t.Fatal(err)
+	}
+	close(hold)
+	if err := await(t, done); err == nil {
+		t.Error("it was sent")
+	}
+	<-begun
+	if waited, silent := p.Withdraw(last); !waited || !silent {
+		t.Errorf("waited %v, silent %v", waited, silent)
 	}
 }
