@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ type fakeLog struct {
 	err       error // of every fetch as a whole
 	room      int   // results that may be held at once; 0: any number
 	slow      time.Duration
+	unsure    error // of every question for an offset
 	written   chan struct{}
 	fetches   int
 	unrelease int // results not given back
@@ -170,6 +172,9 @@ func (l *fakeLog) Offsets(_ context.Context, questions []reader.At, _ bool) ([]r
 		case reader.Latest:
 			answers[n].Offset = l.endLocked(q.TopicPartition)
 		}
+		if answers[n].Err = l.unsure; l.unsure != nil {
+			continue
+		}
 		if _, known := l.logs[q.TopicPartition]; !known {
 			answers[n].Err = fault.New(fault.UnknownTopic, "This server does not host this topic-partition.")
 		}
@@ -230,10 +235,13 @@ func (g *fakeGroup) enter(ctx context.Context, name string) error {
 func (g *fakeGroup) connect(ctx context.Context, _ string) (link, error) {
 	return g, g.enter(ctx, "connect")
 }
-func (g *fakeGroup) coordinator(context.Context, string) (int32, error) { return 0, nil }
-func (g *fakeGroup) forget(string, int32)                               {}
-func (g *fakeGroup) node() int32                                        { return 0 }
-func (g *fakeGroup) close()                                             {}
+func (g *fakeGroup) coordinator(ctx context.Context, _ string) (int32, error) {
+	return 0, g.enter(ctx, "coordinator")
+}
+func (g *fakeGroup) givesIDs() bool       { return true }
+func (g *fakeGroup) forget(string, int32) {}
+func (g *fakeGroup) node() int32          { return 0 }
+func (g *fakeGroup) close()               {}
 
 func (g *fakeGroup) commit(ctx context.Context, _ string, as membership, offsets []Committed) error {
 	if err := g.enter(ctx, "commit"); err != nil {
@@ -324,11 +332,38 @@ func (g *fakeGroup) list(ctx context.Context) ([]string, error) {
 	return g.listed, err
 }
 
+// lines is a log.
+type lines struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (l *lines) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, string(line))
+	return len(line), nil
+}
+
+// count is how many lines have all of the words.
+func (l *lines) count(words ...string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, line := range l.all {
+		if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) }) {
+			n++
+		}
+	}
+	return n
+}
+
 // fakeRig is instances on fakes, for a synctest bubble.
 type fakeRig struct {
 	*Consumers
 	log   *fakeLog
 	group *fakeGroup
+	said  *lines // from Info on
 	end   func() // before the bubble ends
 }
 
@@ -341,12 +376,13 @@ func newFakeRig(t *testing.T, change func(*config.Consume), gives ...record.Topi
 		change(&settings)
 	}
 	log, group := newLog(), newGroup(gives...)
+	said := &lines{}
 	for _, p := range gives {
 		log.write(p)
 		log.logs[p] = []record.Stored{}
 	}
-	r := &fakeRig{log: log, group: group}
-	r.Consumers = newConsumers(t.Context(), log, group, group, settings, slog.New(slog.DiscardHandler))
+	r := &fakeRig{log: log, group: group, said: said}
+	r.Consumers = newConsumers(t.Context(), log, group, group, settings, slog.New(slog.NewTextHandler(said, nil)))
 	r.end = func() {
 		if err := r.Close(context.Background()); err != nil {
 			t.Error(err)

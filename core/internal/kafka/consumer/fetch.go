@@ -128,6 +128,7 @@ func (r *reading) take(partitions []*partition, epochs []int, results []reader.R
 			r.takeFrom(p, epochs[n], result)
 		}
 		i.mu.Lock()
+		i.fineLocked(p)
 		p.end = max(p.end, result.End, result.HighWatermark)
 		i.mu.Unlock()
 	}
@@ -136,8 +137,8 @@ func (r *reading) take(partitions []*partition, epochs []int, results []reader.R
 		i.silent = time.Time{}
 		i.mu.Unlock()
 	}
-	r.state = ""
-	if atEnd && !r.full {
+	r.state, r.idle = "", atEnd && !r.full
+	if r.idle && r.unread == 0 {
 		r.state = AtEnd
 	}
 }
@@ -183,16 +184,18 @@ func (r *reading) takeFrom(p *partition, epoch int, result *reader.Result) {
 // note takes note of why a partition gave nothing.
 func (r *reading) note(p *partition, epoch int, result *reader.Result) {
 	i := r.i
-	if retriable(result.Err) && !absent(result.Err) {
-		r.failed = result.Err
-		return
-	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	passing := retriable(result.Err) && !absent(result.Err)
+	if passing {
+		r.failed = result.Err
+	}
 	switch {
 	case !i.heldLocked(p) || p.epoch != epoch:
+	case passing:
+		i.troubleLocked(p, result.Err, time.Now())
 	case fault.From(result.Err).Code != fault.OffsetOutOfRange:
-		p.err, p.failed = result.Err, time.Now()
+		i.refuseLocked(p, result.Err)
 	case r.of(p) != nil:
 		r.failed = result.Err // what was taken is given first
 	default:
@@ -200,8 +203,8 @@ func (r *reading) note(p *partition, epoch int, result *reader.Result) {
 			"topic", p.Topic, "partition", p.Partition, "position", p.position, "log_start", result.LogStart, "end", result.Readable,
 			"reset", i.options.AutoOffsetReset)
 		if i.options.AutoOffsetReset == "none" {
-			p.err, p.failed = fault.Wrap(fault.KafkaFailed, errUndefined, fmt.Sprintf("Fetch position %d is out of range for partition %s-%d, which has %d to %d.",
-				p.position, p.Topic, p.Partition, result.LogStart, result.Readable)), time.Now()
+			i.refuseLocked(p, fault.Wrap(fault.KafkaFailed, errUndefined, fmt.Sprintf("Fetch position %d is out of range for partition %s-%d, which has %d to %d.",
+				p.position, p.Topic, p.Partition, result.LogStart, result.Readable)))
 			return
 		}
 		p.position, p.reset = -1, true

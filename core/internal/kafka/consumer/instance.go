@@ -55,6 +55,7 @@ type Instance struct {
 	unwritten  chan struct{} // closed when the answer that is being written is done; nil: there is none
 	acks       acks
 	silent     time.Time // since when no broker has answered a fetch; zero: the last was answered
+	told       time.Time // when a read last failed because of only some partitions
 }
 
 // partition is what an instance knows of a partition that it holds. When a partition is taken away and comes back, it is another one.
@@ -66,8 +67,11 @@ type partition struct {
 	committed int64 // what is committed as far as is known; -1: nothing
 	end       int64 // offsets up to here are known to exist
 	reset     bool  // the position is to be found by the reset policy, whatever is committed
-	err       error // why the position could not be found
+	err       error // why it cannot be read, or its position not be found
 	failed    time.Time
+	trouble   error     // the same, for a reason that may go away
+	troubled  time.Time // since when
+	warned    bool      // the log says so
 }
 
 func newPartition(at record.TopicPartition) *partition {

@@ -9,13 +9,14 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/weir-gateway/weir/core/internal/kafka"
 	"github.com/weir-gateway/weir/core/internal/record"
 )
 
 const (
 	commitBeforeRejoin = 2 * time.Second // a rebalance waits for it
 	catalogLongest     = 3 * time.Second // the leader asks for partitions; its group waits for that
-	watchCoordinator   = 5 * time.Second // how often a join that takes long is checked to be at the right broker
+	watchCoordinator   = 3 * time.Second // how often a join that takes long is checked to be at the right broker
 	joinLongest        = 35 * time.Minute
 	syncLongest        = 2 * time.Minute
 	triesAtOnce        = 3 // to join, before there is a pause
@@ -32,7 +33,8 @@ func (m *member) join(ctx context.Context) time.Duration {
 		m.i.mu.Lock()
 		switch code := codeOf(err); {
 		case err == nil:
-			m.backoff, m.trouble = 0, nil
+			m.backoff = 0
+			m.fineLocked()
 			pause := m.i.consumers.settings.HeartbeatInterval
 			m.i.mu.Unlock()
 			return pause
@@ -53,16 +55,16 @@ func (m *member) join(ctx context.Context) time.Duration {
 				continue
 			}
 			return pause
-		case final(err):
+		case final(err), code != sarama.ErrNoError && !kafka.Retriable(err):
 			m.failLocked(err)
 			m.i.mu.Unlock()
 			return never
 		}
-		if m.trouble == nil {
-			m.troubled = time.Now()
+		since := m.asked
+		if since.IsZero() {
+			since = time.Now()
 		}
-		m.trouble = err
-		m.i.changedLocked() // a read that waits is to know
+		m.troubleLocked(err, since)
 		if m.held >= 0 && time.Since(m.beat) > m.i.consumers.settings.SessionTimeout {
 			m.loseLocked("the coordinator could not be reached for the session timeout", false)
 		}
@@ -93,6 +95,7 @@ func (m *member) commitFirst(ctx context.Context) {
 
 // attempt is one JoinGroup and SyncGroup, with the handshake that gives a new member its id.
 func (m *member) attempt(ctx context.Context) error {
+	m.asked = time.Now()
 	topics, err := m.wanted(ctx)
 	if err != nil {
 		return err
@@ -153,12 +156,13 @@ func (m *member) attempt(ctx context.Context) error {
 
 // askToJoin sends a JoinGroup.
 func (m *member) askToJoin(ctx context.Context, request joinRequest) (answer joinAnswer, err error) {
-	if request.member == "" {
-		// The answer is the id to join with. It is not given up early: a coordinator that has given an id waits for it.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.i.consumers.settings.RebalanceTimeout)
+	if request.member == "" && m.i.consumers.groups.givesIDs() {
+		// The answer is the id to join with. It is not given up when the member ends: a coordinator that has given an id waits for it.
+		ctx, cancel := context.WithTimeout(m.i.consumers.ctx, m.patience())
 		defer cancel()
 		return m.link.join(ctx, request)
 	}
+	m.asked = time.Time{}
 	err = m.patiently(ctx, joinLongest, func(ctx context.Context) error {
 		answer, err = m.link.join(ctx, request)
 		return err
@@ -167,7 +171,7 @@ func (m *member) askToJoin(ctx context.Context, request joinRequest) (answer joi
 }
 
 // patiently makes a call that the coordinator answers when others have done something, which may take long. Meanwhile it is made sure
-// that the broker that is asked is still the coordinator: if not, the call is given up.
+// that the broker that is asked is still the coordinator: if not, the call is given up. That it cannot be asked about is a trouble, but no more: the answer may come.
 func (m *member) patiently(ctx context.Context, longest time.Duration, call func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
@@ -180,12 +184,23 @@ func (m *member) patiently(ctx context.Context, longest time.Duration, call func
 			return
 		}
 		defer m.i.consumers.exit()
+		began := time.Now()
 		short, done := context.WithTimeout(ctx, watchCoordinator)
 		defer done()
-		if now, err := m.i.consumers.groups.coordinator(short, m.i.key.Group); err == nil && now != node {
+		now, err := m.i.consumers.groups.coordinator(short, m.i.key.Group)
+		if err == nil && now != node {
 			cancel()
 			return
 		}
+		m.i.mu.Lock()
+		switch {
+		case ctx.Err() != nil || m.ended: // the call is over
+		case err != nil:
+			m.troubleLocked(err, began)
+		default:
+			m.fineLocked()
+		}
+		m.i.mu.Unlock()
 		mu.Lock()
 		defer mu.Unlock()
 		if ctx.Err() == nil {
@@ -222,7 +237,7 @@ func (m *member) settle(joined joinAnswer, given []record.TopicPartition, topics
 	}
 	// Between two generations in a row in both of which it had the group's word, nobody else can have owned what it had and has again. If
 	// it missed one, somebody may have read and committed meanwhile.
-	follows := m.held >= 0 && m.as.id == joined.as.id && (joined.as.generation == m.held || joined.as.generation == m.held+1)
+	follows := m.held >= 0 && (joined.as.generation == m.held || joined.as.generation == m.held+1)
 	held := make(map[record.TopicPartition]*partition, len(given))
 	kept := 0
 	for _, at := range given {

@@ -88,7 +88,7 @@ func (r *reading) lookLocked(v *view) error {
 		}
 		return err
 	}
-	r.state = ""
+	r.state, r.unread = "", pending+missing+len(refused)
 	switch {
 	case len(v.partitions) == 0 && pending > 0 && i.mode != assigned:
 		r.state = Rebalancing

@@ -26,7 +26,7 @@ const (
 )
 
 // member is an instance as its group's coordinator knows it. It begins with the first read after Subscribe and ends with the
-// subscription. All fields are guarded by the instance's mutex, except link, which belongs to whoever works.
+// subscription. All fields are guarded by the instance's mutex, except link and asked, which belong to whoever works.
 //
 // What it does (join, heartbeat, watch for new topics) is done by one goroutine at a time, which a timer starts and which ends when it
 // has said when the next is due.
@@ -43,6 +43,8 @@ type member struct {
 	failure  error
 	trouble  error     // why the last attempt to join failed, until one does not
 	troubled time.Time // since when
+	warned   bool      // the log says so
+	asked    time.Time // when what is to be answered soon was asked; zero: what is under way may take long
 	backoff  time.Duration
 	reason   string // why it joins again, for the log
 
@@ -264,8 +266,9 @@ func (m *member) loseLocked(reason string, forgetID bool) {
 
 // failLocked ends the attempt to be a member until somebody reads. The reads that are open, or otherwise the next one, are told why.
 func (m *member) failLocked(err error) {
+	m.warnLocked(err)
 	m.loseLocked(err.Error(), false)
-	m.state, m.failure = away, err
+	m.state, m.failure, m.trouble = away, ofRead(err), nil
 }
 
 // leave tells the coordinator that the member has ended, once nobody works for it any more.

@@ -17,7 +17,7 @@ type State string
 const (
 	Rebalancing  State = "rebalancing"   // the group has not settled yet
 	NoPartitions State = "no-partitions" // there are more members than partitions, or the topics do not exist
-	AtEnd        State = "at-end"        // everything that was written has been delivered
+	AtEnd        State = "at-end"        // everything that was written has been delivered, of every partition that the instance has
 )
 
 // PollOptions shape one read.
@@ -86,7 +86,8 @@ const (
 // Errors: IllegalState when the instance is neither subscribed nor assigned, when Ack is a token of this instance but neither the outstanding
 // one nor the one before it, and when a partition of the outstanding answer was revoked; InvalidRequest when Ack is no token of this instance;
 // PermissionDenied when the group or a topic is not the gateway's to read; InstanceNotFound when it was deleted meanwhile; Overloaded,
-// BrokerNotAvailable, and what Kafka answers.
+// BrokerNotAvailable, and what Kafka answers. What has kept the group from being joined, or all partitions from being read, for three
+// seconds is the error of a read that has nothing; what keeps only some partitions is so once in ten seconds.
 func (i *Instance) Poll(ctx context.Context, options PollOptions) (*Batch, error) {
 	ended := i.call()
 	i.consumers.polls.Add(1)
@@ -154,6 +155,8 @@ type reading struct {
 	state    State
 	failed   error // what went wrong last that another attempt may overcome
 	silent   bool  // no broker had anything to say
+	unread   int   // partitions that are held and cannot be asked
+	idle     bool  // those that can be asked are at their ends
 }
 
 func (r *reading) release() {
@@ -264,7 +267,7 @@ func (r *reading) wait(v view) bool {
 		switch {
 		case r.failed != nil:
 			v.pause = retryPause
-		case r.records > 0 && r.state == AtEnd:
+		case r.records > 0 && r.idle:
 			v.pause = gatherPause
 		default:
 			return r.ctx.Err() == nil // the fetch has waited
@@ -287,14 +290,6 @@ func (r *reading) wait(v view) bool {
 	return time.Until(r.deadline) > 0
 }
 
-// silence is the error of a read that has nothing because no broker says anything, and has not for a while.
-func (r *reading) silence() error {
-	if r.silent && r.failed != nil && fault.From(r.failed).Code == fault.BrokerNotAvailable {
-		return r.failed
-	}
-	return nil
-}
-
 // answer makes the batch of what was taken.
 func (r *reading) answer() (*Batch, error) {
 	i := r.i
@@ -307,7 +302,7 @@ func (r *reading) answer() (*Batch, error) {
 	b := &Batch{State: r.state}
 	if len(r.taken) == 0 {
 		r.release()
-		if err := r.silence(); err != nil {
+		if err := r.silenceLocked(); err != nil {
 			return nil, err
 		}
 		return b, nil

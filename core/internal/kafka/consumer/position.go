@@ -58,7 +58,15 @@ func (i *Instance) resolve() {
 			}
 		}
 		i.mu.Unlock()
+		began := time.Now()
 		if err := i.resolveThese(ctx, wanted, epochs, questions); err != nil {
+			i.mu.Lock()
+			for n, p := range wanted {
+				if i.heldLocked(p) && p.epoch == epochs[n] && p.position < 0 && p.err == nil {
+					i.troubleLocked(p, err, began)
+				}
+			}
+			i.mu.Unlock()
 			i.consumers.logger.Debug("consumer instance does not know its positions yet", "group", i.key.Group, "instance", i.key.Name, "error", err)
 			select {
 			case <-i.gone:
@@ -91,6 +99,7 @@ func (i *Instance) resolveThese(ctx context.Context, wanted []*partition, epochs
 		}
 		if offset, ok := committed[p.TopicPartition]; ok && !p.reset {
 			p.position, p.committed, p.end = offset, offset, max(p.end, offset)
+			i.fineLocked(p)
 			continue
 		}
 		at := reader.Latest
@@ -98,7 +107,7 @@ func (i *Instance) resolveThese(ctx context.Context, wanted []*partition, epochs
 		case "earliest":
 			at = reader.Earliest
 		case "none":
-			p.err, p.failed = undefined(p), time.Now()
+			i.refuseLocked(p, undefined(p))
 			continue
 		}
 		lookups, asked = append(lookups, reader.At{TopicPartition: p.TopicPartition, At: at}), append(asked, n)
@@ -121,7 +130,7 @@ func (i *Instance) resolveThese(ctx context.Context, wanted []*partition, epochs
 		}
 		if err := offsets[k].Err; err != nil {
 			if absent(err) || !retriable(err) {
-				p.err, p.failed = err, time.Now()
+				i.refuseLocked(p, err)
 			} else {
 				trouble = err
 			}
@@ -130,6 +139,7 @@ func (i *Instance) resolveThese(ctx context.Context, wanted []*partition, epochs
 		// What the policy decided is committed with what is delivered: whoever has the partition next must begin here too, not at what
 		// is the latest then.
 		p.position, p.end, p.moved, p.reset = offsets[k].Offset, max(p.end, offsets[k].Offset), true, false
+		i.fineLocked(p)
 	}
 	i.changedLocked()
 	return trouble
@@ -146,7 +156,7 @@ func (i *Instance) refused(wanted []*partition, epochs []int, err error) error {
 	defer i.mu.Unlock()
 	for n, p := range wanted {
 		if i.heldLocked(p) && p.epoch == epochs[n] && p.position < 0 && (!single || one.TopicPartition == p.TopicPartition) {
-			p.err, p.failed = err, time.Now()
+			i.refuseLocked(p, err)
 		}
 	}
 	return err

@@ -76,7 +76,10 @@ func (r *reading) repeat(ctx context.Context, o *outstanding) (*Batch, error) {
 				return r.answerAgain(o, ranges)
 			}
 			r.release()
-			if err := r.silence(); err != nil {
+			r.i.mu.Lock()
+			err := r.silenceLocked()
+			r.i.mu.Unlock()
+			if err != nil {
 				return nil, err
 			}
 			return &Batch{State: r.state}, nil

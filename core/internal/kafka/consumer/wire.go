@@ -33,6 +33,8 @@ type groups interface {
 	// committed leaves partitions out that have no committed offset.
 	committed(ctx context.Context, group string, partitions []record.TopicPartition, stable bool) ([]Committed, error)
 	leave(ctx context.Context, group, member string) error
+	// givesIDs reports whether a coordinator answers the JoinGroup of a new member at once, with an id to join with.
+	givesIDs() bool
 }
 
 // link is a member's own connection to its coordinator: one call at a time, in order.
@@ -198,6 +200,8 @@ func (c *coordinators) committed(ctx context.Context, group string, partitions [
 	})
 	return found, c.failed(err, group)
 }
+
+func (c *coordinators) givesIDs() bool { return c.client.Version().IsAtLeast(sarama.V2_2_0_0) }
 
 func (c *coordinators) leave(ctx context.Context, group, member string) error {
 	err := c.found.Call(ctx, group, func(b *sarama.Broker) error { return leaveGroup(b, c.client.Version(), group, member) })
