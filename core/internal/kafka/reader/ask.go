@@ -19,8 +19,11 @@ type ask struct {
 	call     *call
 	address  string
 	parts    []*part
-	bytes    int   // of the log
-	memory   int64 // what that is likely to take
+	bytes    int     // of the log
+	factor   float64 // how much more memory than log its records are likely to take
+	memory   int64   // what that is likely to take
+	least    int64   // of memory, that it gets on with
+	minimum  int     // bytes that the broker may wait for
 	fetch    kafka.Fetch
 	awaited  bool         // a call with data still waits for its answer
 	reserved atomic.Int64 // bytes taken from the budget; -1: it has not come so far
@@ -93,40 +96,59 @@ func (c *call) join(address string, p *part, first int) {
 // send makes the request and hands it to the pool.
 func (c *call) send(a *ask, now time.Time) {
 	r := c.reader
+	for _, p := range a.parts {
+		a.awaited = a.awaited || !p.answered || p.alone
+	}
 	left := max(1, c.options.MaxBytes-c.gathered)
 	wanted := min(max(1, left*len(a.parts)/max(1, c.live)), r.fetchBytes)
 	if a.parts[0].alone {
 		wanted = min(left, r.fetchBytes)
 	}
-	factor, known := a.expansion()
-	a.bytes = max(1, int(float64(wanted)/factor))
+	if !a.awaited { // there was nothing before: it is likely to wait, with its room, and to find little
+		wanted = min(wanted, max(leastShare, c.options.MinBytes-c.gathered))
+	}
+	e, known := a.expansion()
+	a.factor, a.bytes = e.factor, max(1, int(float64(wanted)/e.factor))
 	if !known {
 		a.bytes = min(a.bytes, firstLook)
 	}
-	share := max(a.bytes/len(a.parts), min(a.bytes, leastShare))
+	more := 0
 	if p := a.parts[0]; p.alone {
-		a.bytes = min(max(a.bytes, p.more), largestFetch)
-		share = a.bytes
+		more = min(p.more, largestFetch)
+		a.bytes = max(a.bytes, more)
 	}
-	a.memory = int64(float64(a.bytes) * factor)
+	a.minimum = max(1, c.options.MinBytes-c.gathered)
+	a.memory = max(1, int64(float64(a.bytes)*a.factor))
+	// Less than a batch does not come. Where batches are huge, a poll that waits for one does not keep room for it.
+	a.least = min(a.memory, max(leastShare, min(e.batch, int64(r.fetchBytes)), int64(float64(more)*a.factor)))
 	request := &sarama.FetchRequest{
-		Version: r.version, MinBytes: int32(max(1, min(c.options.MinBytes-c.gathered, a.bytes))), MaxBytes: int32(a.bytes),
+		Version:      r.version,
 		SessionEpoch: -1, // no session: who reads what changes with every call
 	}
 	if c.options.Committed {
 		request.Isolation = sarama.ReadCommitted
 	}
-	for _, p := range a.parts {
-		request.AddBlock(p.result.Topic, p.result.Partition, p.next, int32(share), -1)
-		a.awaited = a.awaited || !p.answered || p.alone
-	}
 	a.fetch = kafka.Fetch{Request: request, Wait: c.wait(a, now), Until: c.until, Begin: a.begin, Done: a.done}
+	a.size()
 	r.pool.Submit(a.address, &a.fetch)
 }
 
+// size makes the request ask for the ask's bytes.
+func (a *ask) size() {
+	request := a.fetch.Request
+	request.MinBytes, request.MaxBytes = int32(min(a.minimum, a.bytes)), int32(a.bytes)
+	share := a.bytes
+	if !a.parts[0].alone {
+		share = max(a.bytes/len(a.parts), min(a.bytes, leastShare))
+	}
+	for _, p := range a.parts {
+		request.AddBlock(p.result.Topic, p.result.Partition, p.next, int32(share), -1)
+	}
+}
+
 // expansion is how much more memory than log the request's records are likely to take: that of the topic with the most.
-func (a *ask) expansion() (factor float64, known bool) {
-	factor, known = 1, true
+func (a *ask) expansion() (most expansion, known bool) {
+	most, known = expansion{factor: 1}, true
 	last := ""
 	for _, p := range a.parts {
 		if p.result.Topic == last {
@@ -134,9 +156,9 @@ func (a *ask) expansion() (factor float64, known bool) {
 		}
 		last = p.result.Topic
 		one, seen := a.call.reader.expansions.of(last)
-		factor, known = max(factor, one), known && seen
+		most.factor, most.batch, known = max(most.factor, one.factor), max(most.batch, one.batch), known && seen
 	}
-	return factor, known
+	return most, known
 }
 
 // wait is how long the broker may wait for records. Alone, it is as long as sensible. With several brokers the first to answer ends the
@@ -153,22 +175,30 @@ func (c *call) wait(a *ask, now time.Time) time.Duration {
 	}
 }
 
-// begin reserves room, when there is a connection. Until then nothing is held: a thousand polls that wait hold nothing.
+// begin reserves room, when there is a connection. Until then nothing is held: a thousand polls that wait hold nothing. Where there is
+// less room than was wanted, less is asked for.
 func (a *ask) begin() error {
 	c, budget := a.call, &a.call.reader.budget
 	deadline := c.until
 	if least := time.Now().Add(leastRoomWait); least.After(deadline) {
 		deadline = least
 	}
-	if err := budget.reserve(c.ctx, deadline, a.memory); err != nil {
+	taken, err := budget.reserve(c.ctx, deadline, a.account(), a.memory, a.least)
+	if err != nil {
 		return err
 	}
-	a.reserved.Store(a.memory)
+	a.reserved.Store(taken)
+	if taken < a.memory {
+		a.memory, a.bytes = taken, max(1, int(float64(taken)/a.factor))
+		a.size()
+	}
 	if budget.wanted() {
 		a.fetch.Wait = min(a.fetch.Wait, 20*time.Millisecond) // others could use the room
 	}
 	return nil
 }
+
+func (a *ask) account() account { return account{owner: a.call.options.Owner, broker: a.address} }
 
 // done takes the answer. It runs on the pool's goroutine.
 func (a *ask) done(response *sarama.FetchResponse, err error) {
@@ -207,7 +237,7 @@ func isEmpty(response *sarama.FetchResponse) bool {
 
 func (a *ask) giveBack() {
 	if reserved := a.reserved.Swap(0); reserved > 0 {
-		a.call.reader.budget.adjust(-reserved)
+		a.call.reader.budget.arrive(a.account(), reserved, 0)
 	}
 }
 
@@ -260,8 +290,8 @@ func (c *call) receive(a *ask) {
 		held = c.merge(a)
 	}
 	c.held += held
-	if change := held - max(0, a.reserved.Swap(0)); change != 0 {
-		c.reader.budget.adjust(change)
+	if reserved := max(0, a.reserved.Swap(0)); reserved != 0 || held != 0 {
+		c.reader.budget.arrive(a.account(), reserved, held)
 	}
 }
 
@@ -273,7 +303,7 @@ func (c *call) refuse(a *ask) {
 	case f.Code == fault.Overloaded:
 		for _, p := range a.parts {
 			if !p.answered { // otherwise it had its turn in this call, and there was nothing
-				c.refused, p.err, p.retryAt = f, f, c.limit
+				c.refused, p.err, p.retryAt = f, f, time.Now().Add(longestPause) // the owner's share may be there before Wait is over
 			}
 		}
 	case f.Code != fault.KafkaFailed && f.Code != fault.Internal: // the way to the broker
@@ -293,10 +323,12 @@ func (c *call) refuse(a *ask) {
 	}
 }
 
-// merge takes what brokers gave, and gives how many bytes of memory it is.
+// merge takes what brokers gave, and gives how many bytes of memory it keeps.
 func (c *call) merge(a *ask) (held int64) {
 	var hungry []*part
-	for _, p := range a.parts {
+	gave := takenOf(a, c.options.Committed)
+	held, whole, batch := settleMemory(gave, a.fetch.Size)
+	for i, p := range a.parts {
 		block := a.response.GetBlock(p.result.Topic, p.result.Partition)
 		switch {
 		case block == nil: // the answer was full before
@@ -304,11 +336,10 @@ func (c *call) merge(a *ask) (held int64) {
 		case block.Err != sarama.ErrNoError:
 			c.blame(p, block.Err)
 		default:
-			t := take(block, p.next, c.options.Committed)
-			held += t.held
+			t := &gave[i]
 			c.gathered += t.logged
 			moved := t.next > p.next
-			c.note(p, block, &t)
+			c.note(p, block, t)
 			if !moved && (t.more > 0 || p.next < p.result.Readable) {
 				p.more = t.more
 				hungry = append(hungry, p)
@@ -320,7 +351,7 @@ func (c *call) merge(a *ask) (held int64) {
 	}
 	for i, p := range a.parts { // one answer for all: which of several topics is to blame for its size is not told
 		if i == 0 || p.result.Topic != a.parts[i-1].result.Topic {
-			c.reader.expansions.note(p.result.Topic, a.fetch.Size, held)
+			c.reader.expansions.note(p.result.Topic, a.fetch.Size, whole, batch)
 		}
 	}
 	return held

@@ -3,6 +3,7 @@ package reader
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ const (
 	firstPause, longestPause      = 25 * time.Millisecond, 400 * time.Millisecond
 	leastRenewal                  = 50 * time.Millisecond // between two questions about where a topic is
 	shortestPoll                  = 2 * time.Millisecond
+	fewPositions                  = 16 // up to so many, comparing each with all is cheaper than a map
 	// leastShare is the least to ask of a partition if the call may have that much: a batch of most producers fits.
 	leastShare = 64 << 10
 	// largestFetch leaves room for one batch beyond it: sarama refuses answers of 100 MiB and more.
@@ -92,16 +94,22 @@ func (r *Reader) newCall(positions []record.Position, options Options) (*call, e
 	}
 	c.limit = c.until.Add(max(grace, options.Patience))
 	var seen map[record.TopicPartition]struct{}
-	if len(positions) > 1 {
+	if len(positions) > fewPositions {
 		seen = make(map[record.TopicPartition]struct{}, len(positions))
 	}
 	for i, at := range positions {
 		name := record.TopicPartition{Topic: at.Topic, Partition: at.Partition}
+		twice := false
 		if seen != nil {
-			if _, twice := seen[name]; twice {
-				return nil, fault.Newf(fault.InvalidRequest, "Partition %s-%d is read twice in one call. Name it once.", at.Topic, at.Partition)
-			}
+			_, twice = seen[name]
 			seen[name] = struct{}{}
+		} else {
+			twice = slices.ContainsFunc(positions[:i], func(other record.Position) bool {
+				return other.Partition == at.Partition && other.Topic == at.Topic
+			})
+		}
+		if twice {
+			return nil, fault.Newf(fault.InvalidRequest, "Partition %s-%d is read twice in one call. Name it once.", at.Topic, at.Partition)
 		}
 		c.results[i] = Result{
 			Range:    record.Range{TopicPartition: name, Start: at.Offset, End: at.Offset},
@@ -286,6 +294,9 @@ func (c *call) postpone(p *part, err error) {
 
 // conclude fills in what the results lack, and gives the error of the call as a whole.
 func (c *call) conclude() error {
+	if c.refused != nil && c.gathered == 0 {
+		c.lookForEnds()
+	}
 	nothing, silent, unreachable := true, true, true
 	for i := range c.parts {
 		p := &c.parts[i]

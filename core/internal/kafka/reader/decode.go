@@ -26,12 +26,22 @@ type taken struct {
 	records []record.Stored
 	next    int64 // where to go on; the offset that was asked for when nothing was passed
 	logged  int   // bytes in the log, about: what MinBytes and MaxBytes count
-	held    int64 // bytes in memory
+	// held is how many bytes the records keep in memory, but for those of the answer itself: records that were compressed keep the whole
+	// of what their batch was decompressed to, or are copied out of it.
+	held  int64
+	whole int64 // bytes in memory of all that came, taken or not
+	batch int64 // of the largest batch in it
+	// inAnswer are the records whose bytes are those of the answer, which they keep as a whole, and answerBytes how many they use.
+	inAnswer    []span
+	answerBytes int64
 	// more is how many bytes to ask for when the first batch did not fit into what was asked, as far as is known; 0: it did.
 	more int
 }
 
-// take gives the records of a block from offset next on. It copies no key and no value.
+// span is records from start up to end.
+type span struct{ start, end int }
+
+// take gives the records of a block from offset next on. It copies keys and values only of a few in a large batch.
 func take(block *sarama.FetchResponseBlock, next int64, committed bool) taken {
 	t := taken{next: next}
 	batches, legacy := t.choose(block, committed)
@@ -101,10 +111,12 @@ func (t *taken) choose(block *sarama.FetchResponseBlock, committed bool) (batche
 
 func (t *taken) add(b *sarama.RecordBatch, from int64, room []record.Header) []record.Header {
 	t.logged += batchOverhead
+	start, kept, left, about := len(t.records), 0, 0, storedSize*int64(len(b.Records))
 	first, latest := milliseconds(b.FirstTimestamp), milliseconds(b.MaxTimestamp)
 	for _, r := range b.Records {
 		offset := b.FirstOffset + r.OffsetDelta
 		if offset < from {
+			left += bytesOf(r)
 			continue
 		}
 		timestamp := latest
@@ -124,12 +136,26 @@ func (t *taken) add(b *sarama.RecordBatch, from int64, room []record.Header) []r
 			}
 			stored.Headers = room[start:len(room):len(room)]
 			t.held += headerSize * int64(n)
+			about += headerSize * int64(n)
 		}
-		t.logged += size + recordOverhead
-		t.held += int64(size) + storedSize
+		kept += size
 		t.records = append(t.records, stored)
 	}
+	t.logged += kept + recordOverhead*(len(t.records)-start)
+	t.held += storedSize * int64(len(t.records)-start)
+	t.keep(span{start, len(t.records)}, b.Codec != sarama.CompressionNone, int64(kept), int64(left))
+	about += int64(kept + left)
+	t.whole += about
+	t.batch = max(t.batch, about)
 	return room
+}
+
+func bytesOf(r *sarama.Record) int {
+	size := len(r.Key) + len(r.Value)
+	for _, h := range r.Headers {
+		size += len(h.Key) + len(h.Value)
+	}
+	return size
 }
 
 // addLegacy takes records as brokers before 0.11 wrote them. A compressed set is wrapped in a message whose offset is that of the last
@@ -137,6 +163,7 @@ func (t *taken) add(b *sarama.RecordBatch, from int64, room []record.Header) []r
 func (t *taken) addLegacy(set *sarama.MessageSet, from int64) {
 	for _, outer := range set.Messages {
 		messages := outer.Messages()
+		start, kept, left := len(t.records), 0, 0
 		for _, inner := range messages {
 			offset, at := inner.Offset, inner.Msg.Timestamp
 			if inner.Msg.Version >= 1 {
@@ -145,15 +172,21 @@ func (t *taken) addLegacy(set *sarama.MessageSet, from int64) {
 					at = outer.Msg.Timestamp
 				}
 			}
+			size := len(inner.Msg.Key) + len(inner.Msg.Value)
 			if offset < from {
+				left += size
 				continue
 			}
-			size := len(inner.Msg.Key) + len(inner.Msg.Value)
+			kept += size
 			t.records = append(t.records, record.Stored{Offset: offset, Timestamp: milliseconds(at), Key: inner.Msg.Key, Value: inner.Msg.Value})
 			t.logged += size + recordOverhead
-			t.held += int64(size) + storedSize
+			t.held += storedSize
 			t.next = max(t.next, offset+1)
 		}
+		t.keep(span{start, len(t.records)}, outer.Msg.Set != nil, int64(kept), int64(left))
+		about := int64(kept+left) + storedSize*int64(len(messages))
+		t.whole += about
+		t.batch = max(t.batch, about)
 	}
 }
 

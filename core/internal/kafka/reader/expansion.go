@@ -6,7 +6,13 @@ import "sync"
 // small ones weigh less than what is known about them. A broker is asked in bytes of the log; what is bounded is memory.
 type expansions struct {
 	mu     sync.Mutex
-	topics map[string]float64
+	topics map[string]expansion
+}
+
+// expansion is what is known of a topic.
+type expansion struct {
+	factor float64 // at least 1
+	batch  int64   // bytes of memory that its batches take, of the large ones: less does not come, whatever is asked
 }
 
 const (
@@ -15,29 +21,35 @@ const (
 	firstLook = 128 << 10
 )
 
-// of gives a topic's factor, at least 1.
-func (e *expansions) of(topic string) (factor float64, known bool) {
+// of gives what is known of a topic.
+func (e *expansions) of(topic string) (known expansion, found bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	factor, known = e.topics[topic]
-	return max(1, factor), known
+	known, found = e.topics[topic]
+	known.factor = max(1, known.factor)
+	return known, found
 }
 
-// note takes what an answer showed. It follows a growing factor at once and a shrinking one slowly, since asking for too much is what
-// costs.
-func (e *expansions) note(topic string, logged int, held int64) {
-	if logged <= 0 || held <= 0 {
+// note takes what a whole answer showed: how many bytes it was, how many it became in memory, and the largest of its batches there. It
+// follows what grows at once and what shrinks slowly, since asking for too much is what costs.
+func (e *expansions) note(topic string, logged int, memory, batch int64) {
+	if logged <= 0 || memory <= 0 {
 		return
 	}
-	measured := float64(held) / float64(logged)
+	measured := expansion{factor: float64(memory) / float64(logged), batch: batch}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	before, known := e.topics[topic]
 	switch {
 	case !known && (e.topics == nil || len(e.topics) >= mostExpansions):
-		e.topics = map[string]float64{}
-	case known && measured < before:
-		measured = 0.75*before + 0.25*measured
+		e.topics = map[string]expansion{}
+	case known:
+		if measured.factor < before.factor {
+			measured.factor = 0.75*before.factor + 0.25*measured.factor
+		}
+		if batch < before.batch {
+			measured.batch = before.batch - (before.batch-batch)/4
+		}
 	}
 	e.topics[topic] = measured
 }

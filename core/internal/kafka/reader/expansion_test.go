@@ -44,8 +44,8 @@ func TestCompressedTopicsTakeNoMoreMemoryThanWasAsked(t *testing.T) {
 			t.Fatalf("%d records after %d calls", got, call)
 		}
 	}
-	if factor, known := r.reader.expansions.of("a"); !known || factor < 5 {
-		t.Errorf("factor %.1f, known %t", factor, known)
+	if e, known := r.reader.expansions.of("a"); !known || e.factor < 5 || e.batch < batch*size {
+		t.Errorf("%+v, known %t", e, known)
 	}
 }
 
@@ -53,22 +53,22 @@ func TestExpansionsAreBounded(t *testing.T) {
 	t.Parallel()
 	var e expansions
 	for i := range 3 * mostExpansions {
-		e.note(fmt.Sprint(i), 1, 2)
+		e.note(fmt.Sprint(i), 1, 2, 2)
 	}
 	if len(e.topics) > mostExpansions {
 		t.Errorf("%d topics are remembered", len(e.topics))
 	}
-	e.note("a", 100, 1000)
-	e.note("a", 100, 100) // falls slowly
-	if factor, _ := e.of("a"); factor < 7 || factor > 8 {
-		t.Errorf("factor %.2f", factor)
+	e.note("a", 100, 1000, 800)
+	e.note("a", 100, 100, 400) // falls slowly
+	if known, _ := e.of("a"); known.factor < 7 || known.factor > 8 || known.batch != 700 {
+		t.Errorf("%+v", known)
 	}
-	e.note("a", 100, 4000)
-	if factor, _ := e.of("a"); factor != 40 {
-		t.Errorf("factor %.2f", factor)
+	e.note("a", 100, 4000, 900)
+	if known, _ := e.of("a"); known.factor != 40 || known.batch != 900 {
+		t.Errorf("%+v", known)
 	}
-	e.note("a", 0, 0)
-	if factor, known := e.of("b"); factor != 1 || known {
-		t.Errorf("factor %.2f of a topic that was never read", factor)
+	e.note("a", 0, 0, 0)
+	if none, known := e.of("b"); none.factor != 1 || known {
+		t.Errorf("%+v of a topic that was never read", none)
 	}
 }

@@ -2,6 +2,7 @@ package reader
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -34,6 +35,30 @@ type Offset struct {
 	record.TopicPartition
 	Offset int64
 	Err    error
+}
+
+// lookForEnds looks, for a call that there was no room for, which partitions had anything to read: a poll at the end of the log needs no
+// room, and is answered as one that found nothing.
+func (c *call) lookForEnds() {
+	var questions []At
+	var asked []*part
+	for i := range c.parts {
+		p := &c.parts[i]
+		if f := (*fault.Error)(nil); !p.answered && !p.settled && errors.As(p.err, &f) && f.Code == fault.Overloaded {
+			questions, asked = append(questions, At{TopicPartition: p.result.TopicPartition, At: Latest}), append(asked, p)
+		}
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, grace)
+	defer cancel()
+	answers, err := c.reader.Offsets(ctx, questions, c.options.Committed)
+	if err != nil { // then they stay refused
+		return
+	}
+	for i, p := range asked {
+		if answers[i].Err == nil && answers[i].Offset == p.next {
+			p.answered, p.err, p.result.Readable = true, nil, p.next
+		}
+	}
 }
 
 // Offsets looks offsets up, many with one request to each leader. Answers are in the order of the questions, one for each, with the

@@ -40,6 +40,7 @@ func New(client *kafka.Client, settings config.Consume, observer kafka.Observer)
 	if r.budget.size == 0 {
 		r.budget.size = config.DefaultBuffer()
 	}
+	r.budget.owners, r.budget.brokers = map[string]int64{}, map[string]int64{}
 	return r
 }
 
@@ -64,6 +65,9 @@ type Options struct {
 	// MaxBytes is about how many bytes of memory to ask the brokers for: of topics that are compressed, as much less of the log as they
 	// were seen to expand. One batch comes whatever its size.
 	MaxBytes int
+	// Owner is on whose behalf the records are read, such as a client's name: what is held for one owner is at most half of
+	// consume.buffer_bytes, so that one who is slow to take its answers leaves room to others. Empty: only the whole is a bound.
+	Owner string
 	// Committed leaves out what transactions have not committed, and stops at the last stable offset.
 	Committed bool
 }
@@ -85,7 +89,8 @@ func (r *Result) AtEnd() bool { return r.Err == nil && r.Readable >= 0 && r.End 
 
 // Fetch reads partitions, none twice, from the given offsets. It answers as soon as there are MinBytes, or a partition has an error that
 // waiting cannot cure, and otherwise with what there is when Wait is over; results are in the order of positions, one for each. Leaders
-// that moved are found again, within the call. It ends within Wait and a quarter of a second, whatever brokers do. What is given is held
+// that moved are found again, within the call. It ends within Wait and a quarter of a second, whatever brokers do; where
+// there was no room to read, another quarter tells those who are at the end of the log, who need none, from those who are refused. What is given is held
 // against consume.buffer_bytes until release is called, which must be called exactly once, also after an error.
 //
 // Errors are of the call as a whole: InvalidRequest for a partition named twice, Overloaded when there was no room for the bytes within
@@ -106,11 +111,11 @@ func (r *Reader) Fetch(ctx context.Context, positions []record.Position, options
 	}
 	held := c.held
 	if err != nil {
-		r.budget.adjust(-held)
+		r.budget.release(options.Owner, held)
 		return nil, func() {}, err
 	}
 	if held == 0 {
 		return c.results, func() {}, nil
 	}
-	return c.results, func() { r.budget.adjust(-held) }, nil
+	return c.results, func() { r.budget.release(options.Owner, held) }, nil
 }
