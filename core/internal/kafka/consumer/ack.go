@@ -105,7 +105,9 @@ func (o *outstanding) was(token string) []taken {
 func (i *Instance) moveLocked(all []taken) {
 	for _, t := range all {
 		if i.heldLocked(t.p) && t.p.epoch == t.epoch {
-			t.p.position, t.p.moved = t.end, true
+			t.p.position, t.p.moved, t.p.given = t.end, true, true
+		} else if t.p.revoked && i.member != nil && i.lost == nil {
+			i.lost = &t.p.TopicPartition
 		}
 	}
 }

@@ -202,6 +202,9 @@ func TestAnAnswerOfARevokedPartitionIsNotGivenAgain(t *testing.T) {
 			if next := mustAck(t, i, first.Token, PollOptions{}); len(next.Ranges) != 0 {
 				t.Errorf("after it was acknowledged: %v", shown(next))
 			}
+			if err := i.Commit(t.Context(), nil); code(err) != fault.IllegalState || !strings.Contains(err.Error(), "a-1") {
+				t.Errorf("what was acknowledged is not all committed: %v", err)
+			}
 			if err := i.Commit(t.Context(), nil); err != nil {
 				t.Fatal(err)
 			}

@@ -24,16 +24,24 @@ const (
 	retryPause    = 100 * time.Millisecond
 )
 
-// deliveredLocked gives the positions that are to be committed, and as whom. There are none while it is not sure that the partitions
-// are the instance's: between a JoinGroup and the next assignment a coordinator takes commits for partitions that have a new owner.
+// identityLocked is as whom the instance commits. It is false while it is not sure that the partitions are the instance's: between the
+// answer to a JoinGroup and the next assignment a coordinator takes commits for partitions that have a new owner.
+func (i *Instance) identityLocked() (membership, bool) {
+	if i.mode == assigned {
+		return membership{generation: -1}, true
+	}
+	m := i.member
+	if m == nil || m.held < 0 || m.as.generation != m.held {
+		return membership{generation: -1}, false
+	}
+	return m.as, true
+}
+
+// deliveredLocked gives the positions that are to be committed, and as whom.
 func (i *Instance) deliveredLocked() (membership, []Committed) {
-	as := membership{generation: -1}
-	if i.mode != assigned {
-		m := i.member
-		if m == nil || m.held < 0 || m.as.generation != m.held {
-			return as, nil
-		}
-		as = m.as
+	as, sure := i.identityLocked()
+	if !sure {
+		return as, nil
 	}
 	var offsets []Committed
 	for _, p := range i.sortedLocked() {
@@ -44,22 +52,38 @@ func (i *Instance) deliveredLocked() (membership, []Committed) {
 	return as, offsets
 }
 
-// commitOnce commits by itself: without a second attempt, and with a failure only in the log.
-func (i *Instance) commitOnce(ctx context.Context, as membership, offsets []Committed) {
+// commitOnce commits by itself: without a second attempt, and with a failure only in the log. It asks for what to commit, with the mutex
+// held, only when it has its turn, lest it commits something older than whoever had the turn before.
+func (i *Instance) commitOnce(ctx context.Context, what func() (membership, []Committed)) (done bool) {
+	var err error
 	select {
 	case i.committing <- struct{}{}:
+		err = i.commitNow(ctx, what)
+		<-i.committing
 	case <-ctx.Done():
-		return
+		err = ctx.Err()
 	}
-	defer func() { <-i.committing }()
-	if err := i.consumers.groups.commit(ctx, i.key.Group, as, offsets); err != nil {
+	if err != nil {
 		i.consumers.logger.Info("consumer instance could not commit what it delivered; it is given again if the instance ends", "group", i.key.Group,
 			"instance", i.key.Name, "error", err)
-		return
+	}
+	return err == nil
+}
+
+func (i *Instance) commitNow(ctx context.Context, what func() (membership, []Committed)) error {
+	i.mu.Lock()
+	as, offsets := what()
+	i.mu.Unlock()
+	if len(offsets) == 0 {
+		return nil
+	}
+	if err := i.consumers.groups.commit(ctx, i.key.Group, as, offsets); err != nil {
+		return err
 	}
 	i.mu.Lock()
 	i.noteLocked(offsets)
 	i.mu.Unlock()
+	return nil
 }
 
 // noteLocked remembers what is committed.
@@ -81,7 +105,7 @@ func (i *Instance) commitSometimes() {
 		i.mu.Unlock()
 		return
 	}
-	as, offsets := i.deliveredLocked()
+	_, offsets := i.deliveredLocked()
 	if len(offsets) > 0 {
 		i.committed = time.Now()
 	}
@@ -92,12 +116,14 @@ func (i *Instance) commitSometimes() {
 	i.consumers.run(func() {
 		ctx, cancel := context.WithTimeout(i.consumers.ctx, commitLongest)
 		defer cancel()
-		i.commitOnce(ctx, as, offsets)
+		i.commitOnce(ctx, i.deliveredLocked)
 	})
 }
 
 // Commit commits offsets for the group, exactly as given: the next offset to read. nil commits what was delivered. It waits for the
-// coordinator's answer. Errors: IllegalState when a partition is not the instance's, or was taken from it by a rebalance; InvalidRequest for a
+// coordinator's answer. While the group only gathers its members, the coordinator still takes commits, and is asked at once; while it shares
+// out partitions the commit waits. Errors: IllegalState when a partition is not the instance's, or was taken from it by a rebalance (for nil:
+// once after that has happened to one of which something was delivered and not committed); InvalidRequest for a
 // negative offset or one beyond the partition's end; PermissionDenied; what the coordinator answers.
 func (i *Instance) Commit(ctx context.Context, offsets []Committed) error {
 	defer i.call()()
@@ -109,83 +135,139 @@ func (i *Instance) Commit(ctx context.Context, offsets []Committed) error {
 		}
 	}
 	if offsets == nil {
-		i.mu.Lock()
-		unwritten := i.unwritten
-		i.mu.Unlock()
-		i.awaitWritten(unwritten)
+		i.awaitWritten()
 	}
-	select {
-	case i.committing <- struct{}{}:
-	case <-ctx.Done():
-		return fault.From(ctx.Err())
-	}
-	defer func() { <-i.committing }()
 	return i.commit(ctx, offsets)
 }
 
 func (i *Instance) commit(ctx context.Context, given []Committed) error {
-	held := false // all partitions were once
-	var wanted []Committed
-	var failed error // why an attempt failed
+	c := &commitment{i: i, given: given}
 	for {
-		offsets := given
 		i.mu.Lock()
-		if err := i.settledLocked(ctx); err != nil {
-			i.mu.Unlock()
-			return err
-		}
-		as, delivered := i.deliveredLocked()
-		if given == nil {
-			offsets = delivered
-		}
-		var unsure []Committed
-		for _, o := range offsets {
-			p := i.partitions[o.TopicPartition]
-			if p == nil {
-				i.mu.Unlock()
-				if held {
-					return takenAway(o.TopicPartition)
-				}
-				return notAssigned(o.TopicPartition)
-			}
-			if o.Offset > p.end {
-				unsure = append(unsure, o)
-			}
-		}
-		changed := i.changed
+		err := i.awaitLocked(ctx, i.unsureLocked)
 		i.mu.Unlock()
-		if held = true; wanted == nil {
-			wanted = offsets
-		}
-		if len(offsets) == 0 {
-			return i.missed(wanted, failed)
-		}
-		if err := i.checkEnds(ctx, unsure); err != nil {
+		if err != nil {
 			return err
 		}
-		err := i.consumers.groups.commit(ctx, i.key.Group, as, offsets)
-		failed = err
+		select {
+		case i.committing <- struct{}{}:
+		case <-ctx.Done():
+			return fault.From(ctx.Err())
+		}
+		err = c.attempt(ctx)
+		<-i.committing
 		switch code := codeOf(err); {
-		case err == nil:
-			i.mu.Lock()
-			i.noteLocked(offsets)
-			i.mu.Unlock()
-			return nil
+		case c.over:
+			return err
+		case c.again:
+		case len(c.unsure) > 0:
+			if err := i.checkEnds(ctx, c.unsure); err != nil {
+				return err
+			}
 		case code == sarama.ErrRebalanceInProgress, code == sarama.ErrIllegalGeneration, code == sarama.ErrUnknownMemberId:
-			if as.generation < 0 {
+			if c.as.generation < 0 {
 				return illegal("The group has members, which commit for it: %s", fault.From(err).Message)
 			}
 			i.mu.Lock()
-			if i.member != nil && i.member.as == as && i.member.state == stable {
+			if i.member != nil && i.member.as == c.as && i.member.state == stable {
 				i.member.scheduleLocked(0) // the heartbeat hears it too
 			}
 			i.mu.Unlock()
-			if !awaitChange(ctx, changed, max(retryPause, i.consumers.settings.HeartbeatInterval)) {
+			if !awaitChange(ctx, c.changed, max(retryPause, i.consumers.settings.HeartbeatInterval)) {
 				return rebalancing(ctx.Err())
 			}
 		case absent(err) || !retriable(err) || !pause(ctx, retryPause):
 			return err
 		}
+	}
+}
+
+// commitment is a commit that somebody waits for.
+type commitment struct {
+	i     *Instance
+	given []Committed // nil: what was delivered
+
+	held    bool        // all partitions were once
+	wanted  []Committed // what was to be committed at first
+	as      membership  // as whom the last attempt was made
+	failed  error       // why it failed
+	over    bool        // no further attempt is to be made
+	again   bool        // the coordinator was not asked, because the group has begun to share out partitions
+	unsure  []Committed // the coordinator was not asked, because these are beyond what is known to exist
+	changed <-chan struct{}
+}
+
+// attempt makes one attempt, by whoever has the turn to commit.
+func (c *commitment) attempt(ctx context.Context) error {
+	i := c.i
+	c.unsure, c.again = nil, false
+	i.mu.Lock()
+	if i.ended != nil {
+		defer i.mu.Unlock()
+		c.over = true
+		return i.ended
+	}
+	if c.again = i.unsureLocked(); c.again {
+		i.mu.Unlock()
+		return nil
+	}
+	as, offsets := i.deliveredLocked()
+	if c.given != nil {
+		offsets = c.given
+	} else if i.lost != nil {
+		defer i.mu.Unlock()
+		c.over = true
+		return i.takenLocked(*i.lost)
+	}
+	for _, o := range offsets {
+		p := i.partitions[o.TopicPartition]
+		if p == nil {
+			defer i.mu.Unlock()
+			c.over = true
+			if c.held || i.lost != nil && *i.lost == o.TopicPartition {
+				return i.takenLocked(o.TopicPartition)
+			}
+			return notAssigned(o.TopicPartition)
+		}
+		if o.Offset > p.end {
+			c.unsure = append(c.unsure, o)
+		}
+	}
+	c.as, c.changed = as, i.changed
+	i.mu.Unlock()
+	if c.held = true; c.wanted == nil {
+		c.wanted = offsets
+	}
+	if len(offsets) == 0 {
+		c.over = true
+		return i.missed(c.wanted, c.failed)
+	}
+	if len(c.unsure) > 0 {
+		return nil
+	}
+	c.failed = i.consumers.groups.commit(ctx, i.key.Group, as, offsets)
+	if c.failed == nil {
+		c.over = true
+		i.mu.Lock()
+		i.noteLocked(offsets)
+		i.mu.Unlock()
+	}
+	return c.failed
+}
+
+// takenLocked is the error that says that a partition was taken away. It is said once.
+func (i *Instance) takenLocked(at record.TopicPartition) error {
+	if i.lost != nil && *i.lost == at {
+		i.lost = nil
+	}
+	return takenAway(at)
+}
+
+// revokedLocked remembers that a partition was taken away by a rebalance, and whether with something that was delivered and not committed.
+func (i *Instance) revokedLocked(p *partition) {
+	p.revoked = true
+	if i.lost == nil && p.given && p.position != p.committed {
+		i.lost = &p.TopicPartition
 	}
 }
 
@@ -196,7 +278,7 @@ func (i *Instance) missed(wanted []Committed, failed error) error {
 	for _, o := range wanted {
 		p := i.partitions[o.TopicPartition]
 		if p == nil {
-			return takenAway(o.TopicPartition)
+			return i.takenLocked(o.TopicPartition)
 		}
 		if p.committed < o.Offset && p.position >= o.Offset {
 			return failed
@@ -218,9 +300,20 @@ func awaitChange(ctx context.Context, changed <-chan struct{}, longest time.Dura
 	return true
 }
 
-// settledLocked waits while the group rebalances. The mutex is held again when it returns.
-func (i *Instance) settledLocked(ctx context.Context) error {
-	for i.ended == nil && i.member != nil && i.member.state == joining && i.member.held >= 0 {
+// rejoiningLocked reports whether the instance has partitions and the group rebalances.
+func (i *Instance) rejoiningLocked() bool {
+	return i.member != nil && i.member.state == joining && i.member.held >= 0
+}
+
+// unsureLocked reports whether the group rebalances and no commit can be made: it shares out partitions.
+func (i *Instance) unsureLocked() bool {
+	_, sure := i.identityLocked()
+	return i.rejoiningLocked() && !sure
+}
+
+// awaitLocked waits while something holds. The mutex is held again when it returns.
+func (i *Instance) awaitLocked(ctx context.Context, while func() bool) error {
+	for i.ended == nil && while() {
 		changed := i.changed
 		i.mu.Unlock()
 		var over bool

@@ -25,7 +25,7 @@ func consumeSettings() config.Consume {
 		AutoCommitInterval: 50 * time.Millisecond, InstanceTimeout: time.Minute,
 		MaxInstances: 2000, MaxInstancesPerGroup: 500, MaxInstancesPerOwner: 1500,
 		HeartbeatInterval: 50 * time.Millisecond, SessionTimeout: 6 * time.Second, RebalanceTimeout: 6 * time.Second,
-		PatternLength: 256, PatternRefresh: 200 * time.Millisecond,
+		MaxPartitions: 5000, PatternLength: 256, PatternRefresh: 200 * time.Millisecond,
 	}
 }
 

@@ -50,9 +50,10 @@ type Instance struct {
 	member     *member // nil: nobody has read since it subscribed
 	partitions map[record.TopicPartition]*partition
 	resolving  bool
-	rotation   int           // which of the partitions is first in the next fetch
-	committed  time.Time     // when it last committed by itself
-	unwritten  chan struct{} // closed when the answer that is being written is done; nil: there is none
+	rotation   int                    // which of the partitions is first in the next fetch
+	committed  time.Time              // when it last committed by itself
+	lost       *record.TopicPartition // was taken with something delivered and not committed, and no commit has said so yet
+	unwritten  chan struct{}          // closed when the answer that is being written is done; nil: there is none
 	acks       acks
 	silent     time.Time // since when no broker has answered a fetch; zero: the last was answered
 	told       time.Time // when a read last failed because of only some partitions
@@ -64,6 +65,8 @@ type partition struct {
 	position  int64 // the next offset to give; -1: not known yet
 	epoch     int   // changes with every seek
 	moved     bool  // the position is one to commit
+	given     bool  // something was delivered
+	revoked   bool  // a rebalance took it away
 	committed int64 // what is committed as far as is known; -1: nothing
 	end       int64 // offsets up to here are known to exist
 	reset     bool  // the position is to be found by the reset policy, whatever is committed
@@ -231,6 +234,7 @@ func (i *Instance) Unsubscribe(context.Context) error {
 }
 
 func (i *Instance) unsubscribe() error {
+	i.awaitWritten()
 	i.mu.Lock()
 	if i.ended != nil {
 		defer i.mu.Unlock()
@@ -256,18 +260,33 @@ func (i *Instance) Subscription() []string {
 }
 
 // Assign makes the instance read the given partitions, without becoming a member; commits still go to the group. It replaces earlier
-// assignments; partitions that stay keep their positions. An empty list ends the assignments. Error: IllegalState when the instance is
-// subscribed.
+// assignments; partitions that stay keep their positions, and what was delivered of others is committed if the instance commits by itself,
+// within two seconds. An empty list ends the assignments. Errors: IllegalState when the instance is subscribed; Unprocessable for more than
+// consume.max_partitions.
 func (i *Instance) Assign(partitions []record.TopicPartition) error {
 	defer i.call()()
+	if most := i.consumers.settings.MaxPartitions; len(partitions) > most {
+		return fault.Newf(fault.Unprocessable, "%d partitions are assigned; at most %d are allowed (consume.max_partitions)", len(partitions), most)
+	}
+	i.awaitWritten()
 	i.mu.Lock()
-	defer i.mu.Unlock()
+	dropped, err := i.assignLocked(partitions)
+	i.mu.Unlock()
+	if err == nil {
+		dropped.carryOut()
+	}
+	return err
+}
+
+// assignLocked gives what is still to be done for the partitions that are no more assigned.
+func (i *Instance) assignLocked(partitions []record.TopicPartition) (*resignation, error) {
 	switch {
 	case i.ended != nil:
-		return i.ended
+		return nil, i.ended
 	case i.mode != unset && i.mode != assigned:
-		return exclusive()
+		return nil, exclusive()
 	}
+	dropped := &resignation{i: i}
 	i.mode = assigned
 	held := make(map[record.TopicPartition]*partition, len(partitions))
 	for _, at := range partitions {
@@ -275,12 +294,16 @@ func (i *Instance) Assign(partitions []record.TopicPartition) error {
 			held[at] = newPartition(at)
 		}
 	}
+	if i.options.AutoCommit {
+		dropped.as, dropped.offsets = i.deliveredLocked()
+		dropped.offsets = slices.DeleteFunc(dropped.offsets, func(o Committed) bool { return held[o.TopicPartition] != nil })
+	}
 	i.partitions = held
 	if len(held) == 0 {
 		i.mode = unset
 	}
 	i.changedLocked()
-	return nil
+	return dropped, nil
 }
 
 // Assignment gives the partitions that the instance holds now, sorted by topic and number.
@@ -312,7 +335,7 @@ func (i *Instance) resignLocked() *resignation {
 	if i.member != nil {
 		i.member.endLocked()
 	}
-	i.member, i.mode, i.topics, i.pattern, i.visible = nil, unset, nil, nil, nil
+	i.member, i.mode, i.topics, i.pattern, i.visible, i.lost = nil, unset, nil, nil, nil, nil
 	i.partitions = map[record.TopicPartition]*partition{}
 	i.changedLocked()
 	return r
@@ -323,7 +346,7 @@ func (r *resignation) carryOut() {
 	ctx, cancel := context.WithTimeout(r.i.consumers.ctx, endLongest)
 	defer cancel()
 	if len(r.offsets) > 0 {
-		r.i.commitOnce(ctx, r.as, r.offsets)
+		r.i.commitOnce(ctx, func() (membership, []Committed) { return r.as, r.offsets })
 	}
 	if r.member != nil {
 		r.member.leave(ctx)
@@ -343,10 +366,7 @@ func (i *Instance) stop(why error) {
 
 // end ends the instance: calls fail with why, it commits if it commits by itself, and leaves its group.
 func (i *Instance) end(why error) {
-	i.mu.Lock()
-	unwritten := i.unwritten
-	i.mu.Unlock()
-	i.awaitWritten(unwritten)
+	i.awaitWritten()
 	i.stop(why)
 	i.mu.Lock()
 	leaving := i.resignLocked()
@@ -358,7 +378,10 @@ func (i *Instance) end(why error) {
 // end may commit, or delete the instance, before the gateway has heard that it was written.
 const writtenLongest = 100 * time.Millisecond
 
-func (i *Instance) awaitWritten(unwritten <-chan struct{}) {
+func (i *Instance) awaitWritten() {
+	i.mu.Lock()
+	unwritten := i.unwritten
+	i.mu.Unlock()
 	if unwritten == nil {
 		return
 	}

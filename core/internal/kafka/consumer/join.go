@@ -83,14 +83,14 @@ func (m *member) commitFirst(ctx context.Context) {
 		return
 	}
 	m.i.mu.Lock()
-	as, offsets := m.i.deliveredLocked()
+	_, offsets := m.i.deliveredLocked()
 	m.i.mu.Unlock()
 	if len(offsets) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitBeforeRejoin)
 	defer cancel()
-	m.i.commitOnce(ctx, as, offsets)
+	m.i.commitOnce(ctx, m.i.deliveredLocked)
 }
 
 // attempt is one JoinGroup and SyncGroup, with the handshake that gives a new member its id.
@@ -254,6 +254,11 @@ func (m *member) settle(joined joinAnswer, given []record.TopicPartition, topics
 	i.consumers.rebalances.Add(1)
 	i.consumers.logger.Debug("consumer instance joined its group", "group", i.key.Group, "instance", i.key.Name, "generation", joined.as.generation,
 		"leader", joined.leader, "reason", m.reason, "partitions", len(held), "kept", kept)
+	for _, p := range i.sortedLocked() {
+		if held[p.TopicPartition] != p {
+			i.revokedLocked(p)
+		}
+	}
 	i.partitions = held
 	m.state, m.held, m.topics, m.counts = stable, joined.as.generation, topics, counts
 	m.beat = time.Now()

@@ -260,6 +260,9 @@ func (m *member) loseLocked(reason string, forgetID bool) {
 	if forgetID {
 		m.as.id = ""
 	}
+	for _, p := range m.i.sortedLocked() {
+		m.i.revokedLocked(p)
+	}
 	m.i.partitions = map[record.TopicPartition]*partition{}
 	m.joinLocked(reason)
 }

@@ -14,6 +14,7 @@ import (
 const (
 	resolveTries   = 20 // of one go at finding positions; the next read begins another
 	resolveLongest = 15 * time.Second
+	policyLongest  = time.Second            // for committing what the reset policy decided
 	resolveAgain   = 500 * time.Millisecond // after which a refusal is asked about again
 )
 
@@ -120,8 +121,12 @@ func (i *Instance) resolveThese(ctx context.Context, wanted []*partition, epochs
 	if err != nil {
 		return i.refused(wanted, epochs, err)
 	}
+	policyKept := i.commitPolicy(ctx, wanted, epochs, asked, offsets)
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if !policyKept {
+		i.committed = time.Time{} // the next read tries again
+	}
 	var trouble error
 	for k, n := range asked {
 		p := wanted[n]
@@ -136,13 +141,31 @@ func (i *Instance) resolveThese(ctx context.Context, wanted []*partition, epochs
 			}
 			continue
 		}
-		// What the policy decided is committed with what is delivered: whoever has the partition next must begin here too, not at what
-		// is the latest then.
 		p.position, p.end, p.moved, p.reset = offsets[k].Offset, max(p.end, offsets[k].Offset), true, false
 		i.fineLocked(p)
 	}
 	i.changedLocked()
 	return trouble
+}
+
+// commitPolicy commits what the reset policy decided, before anything is read from there: whoever has the partition next must begin there
+// too, not at what is the latest then. A failure is only in the log, and makes nobody wait for more than policyLongest.
+func (i *Instance) commitPolicy(ctx context.Context, wanted []*partition, epochs, asked []int, offsets []reader.Offset) (done bool) {
+	if !i.options.AutoCommit {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, policyLongest)
+	defer cancel()
+	return i.commitOnce(ctx, func() (membership, []Committed) {
+		as, sure := i.identityLocked()
+		var decided []Committed
+		for k, n := range asked {
+			if p := wanted[n]; sure && offsets[k].Err == nil && i.heldLocked(p) && p.epoch == epochs[n] && p.position < 0 {
+				decided = append(decided, Committed{TopicPartition: p.TopicPartition, Offset: offsets[k].Offset})
+			}
+		}
+		return as, decided
+	})
 }
 
 // refused notes an error for the partitions that it is about, if trying again does not help.
@@ -224,7 +247,7 @@ func (i *Instance) Seek(ctx context.Context, targets []Target) error {
 
 // holdsLocked is nil when the instance holds every target. While the group rebalances it waits, and has the mutex again when it returns.
 func (i *Instance) holdsLocked(ctx context.Context, targets []Target) error {
-	if err := i.settledLocked(ctx); err != nil {
+	if err := i.awaitLocked(ctx, i.rejoiningLocked); err != nil {
 		return err
 	}
 	for _, t := range targets {
