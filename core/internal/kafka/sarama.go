@@ -13,13 +13,14 @@ import (
 
 // This file is the only place that builds sarama configurations.
 
-// largestBatch is what a compressed batch may become, at most: a few kilobytes can be made to expand to gigabytes.
-const largestBatch = 128 << 20
+// LargestBatch is how many bytes a compressed batch may become, at most: a few kilobytes can be made to expand to gigabytes. A larger
+// one cannot be read.
+const LargestBatch = 64 << 20
 
 // processWide makes the two choices that sarama knows only for a whole process, before its first connection: how large a batch may
 // become, and no meters for each topic's fetches, whatever registry a configuration names.
 var processWide = sync.OnceFunc(func() {
-	sarama.MaxDecompressedBatchSize = largestBatch
+	sarama.MaxDecompressedBatchSize = LargestBatch
 	metrics.UseNilMetrics = true
 })
 

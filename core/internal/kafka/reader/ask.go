@@ -82,7 +82,7 @@ func (c *call) due(p *part, now time.Time) bool {
 func (c *call) join(address string, p *part, first int) {
 	if !p.alone {
 		for _, a := range c.asks[first:] {
-			if a.address == address && !a.parts[0].alone {
+			if a.address == address && !a.parts[0].alone && a.parts[0].group == p.group {
 				a.parts = append(a.parts, p)
 				return
 			}
@@ -111,6 +111,9 @@ func (c *call) send(a *ask, now time.Time) {
 	a.factor, a.bytes = e.factor, max(1, int(float64(wanted)/e.factor))
 	if !known {
 		a.bytes = min(a.bytes, firstLook)
+	}
+	if a.parts[0].narrow {
+		a.bytes = 1
 	}
 	more := 0
 	if p := a.parts[0]; p.alone {
@@ -308,19 +311,47 @@ func (c *call) refuse(a *ask) {
 		}
 	case f.Code != fault.KafkaFailed && f.Code != fault.Internal: // the way to the broker
 		for _, p := range a.parts {
-			// Some decompressors end with the error of a connection that broke. Twice is no accident: then each by itself too.
-			p.alone = p.alone || p.failures > 0 && len(a.parts) > 1 && (errors.Is(a.err, io.ErrUnexpectedEOF) || errors.Is(a.err, io.EOF))
 			c.fail(p, a.err)
 		}
-	case len(a.parts) > 1: // something in the answer cannot be read: each by itself, so that it costs only the one that has it
+		// Some decompressors end with the error of a connection that broke. Twice is no accident.
+		if len(a.parts) > 1 && a.parts[0].failures > 1 && (errors.Is(a.err, io.ErrUnexpectedEOF) || errors.Is(a.err, io.EOF)) {
+			c.divide(a.parts)
+		}
+	case len(a.parts) > 1 || !a.parts[0].narrow: // something in the answer cannot be read
+		c.divide(a.parts)
 		for _, p := range a.parts {
-			p.alone, p.forced = true, true
+			p.forced = true
 		}
 	default:
-		p := a.parts[0]
-		c.settle(p, fault.Wrap(fault.KafkaFailed, a.err,
-			fmt.Sprintf("A batch of partition %s-%d at offset %d or soon after cannot be read.", p.result.Topic, p.result.Partition, p.next)))
+		c.giveUp(a.parts[0], a.err)
 	}
+}
+
+// divide lets the halves of a request be asked for apart, so that what cannot be read costs only the partition that has it, and in the
+// end only what follows it there.
+func (c *call) divide(parts []*part) {
+	if len(parts) == 1 {
+		parts[0].alone, parts[0].narrow, parts[0].suspect = true, true, suspectBatches
+		return
+	}
+	for _, half := range [][]*part{parts[:len(parts)/2], parts[len(parts)/2:]} {
+		c.groups++
+		for _, p := range half {
+			p.group, p.alone = c.groups, len(half) == 1
+		}
+	}
+}
+
+// giveUp settles a partition whose next batch cannot be read.
+func (c *call) giveUp(p *part, err error) {
+	c.reader.unreadable.note(p, suspectBatches)
+	text := fmt.Sprintf("The batch of partition %s-%d at offset %d cannot be read.", p.result.Topic, p.result.Partition, p.next)
+	if errors.Is(err, sarama.ErrDecompressedBatchTooLarge) {
+		text += fmt.Sprintf(" It is larger than %d MiB when it is decompressed. Let its producer make smaller batches", kafka.LargestBatch>>20)
+	} else {
+		text += " It is damaged, or compressed in a way that is not known"
+	}
+	c.settle(p, fault.Wrap(fault.KafkaFailed, err, text+"; to read on, seek to an offset behind it."))
 }
 
 // merge takes what brokers gave, and gives how many bytes of memory it keeps.
@@ -360,8 +391,12 @@ func (c *call) merge(a *ask) (held int64) {
 // note takes what one partition gave.
 func (c *call) note(p *part, block *sarama.FetchResponseBlock, t *taken) {
 	result := p.result
-	p.answered, p.alone, p.broken, p.err, p.failures = true, false, false, nil, 0
+	narrow := p.narrow
+	p.answered, p.alone, p.narrow, p.group, p.broken, p.err, p.failures = true, false, false, 0, false, nil, 0
 	p.next = t.next
+	if narrow && p.suspect > 0 {
+		c.reader.unreadable.note(p, p.suspect-1) // it comes next, or after that
+	}
 	result.LogStart, result.HighWatermark, result.Readable = block.LogStartOffset, block.HighWaterMarkOffset, block.HighWaterMarkOffset
 	if c.options.Committed && block.LastStableOffset >= 0 {
 		result.Readable = block.LastStableOffset

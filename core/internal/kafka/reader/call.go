@@ -43,6 +43,9 @@ type part struct {
 	answered   bool // by its leader, without an error
 	settled    bool // an error that waiting cannot cure
 	alone      bool // is asked in a request of its own
+	narrow     bool // is asked for no more than its next batch, since something in what follows cannot be read
+	suspect    int  // how many more batches are asked for one at a time once it gets on
+	group      int  // of those that are asked in one request, apart from others, to find which cannot be read; 0: is in none
 	forced     bool // is asked again at once, also when the call has data
 	unanswered bool // its broker had the request and did not answer in time
 	broken     bool // its broker could not be reached
@@ -64,6 +67,7 @@ type call struct {
 	results []Result
 	turn    int
 
+	groups   int  // that there have been
 	several  bool // more than one request was under way at a time
 	live     int  // parts that are not settled
 	asks     []*ask
@@ -117,6 +121,7 @@ func (r *Reader) newCall(positions []record.Position, options Options) (*call, e
 		}
 		c.parts[i] = part{result: &c.results[i], next: at.Offset}
 	}
+	r.unreadable.mark(c.parts, now)
 	return c, nil
 }
 
@@ -196,7 +201,7 @@ func (c *call) lastRetry() time.Time {
 func (c *call) settleTime() (until time.Time) {
 	for _, a := range c.asks {
 		switch {
-		case a.parts[0].alone:
+		case a.parts[0].alone, a.parts[0].group != 0:
 			return c.enough.Add(aloneSettle)
 		case a.awaited:
 			until = c.enough.Add(min(max(c.enough.Sub(c.started), shortestSettle), longestSettle))

@@ -221,3 +221,22 @@ func TestErrorsOfPartitions(t *testing.T) {
 	release()
 	wantCode(t, "twice", err, fault.InvalidRequest)
 }
+
+func TestNoPartitionIsReadTwice(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, embedded.Options{Topics: []embedded.Topic{{Name: "a", Partitions: 40}}}, consumeSettings())
+	for _, count := range []int32{1, 2, fewPositions, fewPositions + 1, 40} {
+		var positions []record.Position
+		for i := range count {
+			positions = append(positions, position("a", i, 0))
+		}
+		_, release, err := r.reader.Fetch(t.Context(), positions, Options{})
+		release()
+		if err != nil {
+			t.Errorf("%d partitions: %v", count, err)
+		}
+		_, release, err = r.reader.Fetch(t.Context(), append(positions, position("a", count-1, 7)), Options{})
+		release()
+		wantCode(t, fmt.Sprintf("one of %d twice", count), err, fault.InvalidRequest)
+	}
+}

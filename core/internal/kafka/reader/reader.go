@@ -2,7 +2,7 @@
 // (package consumer), the stateless reads of the REST APIs and live streams all fetch through it, so that one bound holds for the
 // connections that read from each broker and one for the bytes that are held.
 //
-// It knows neither groups nor HTTP, keeps nothing between two calls, and never gives a record of an aborted transaction to a
+// It knows neither groups nor HTTP, keeps nothing between two calls but hints of how best to ask, and never gives a record of an aborted transaction to a
 // reader who asked for committed ones.
 package reader
 
@@ -22,6 +22,7 @@ type Reader struct {
 	observer   kafka.Observer
 	pool       *kafka.FetchPool
 	expansions expansions
+	unreadable unreadable
 	budget     budget
 	fetchBytes int
 	version    int16         // of fetch requests
