@@ -5,8 +5,9 @@
 // heartbeats. It joins its group at the first read, rejoins by itself when the group rebalances, and commits with its member id and
 // generation, so that a coordinator's refusal reaches the client. Positions are offsets; bytes are never kept between two reads.
 //
-// What holds, whatever happens: a record that a client was given for good (its answer was written, or acknowledged by token) is the
-// only kind that is committed by itself; a record that was not is given again.
+// What holds, whatever happens: of records, only those that a client was given for good (their answer was written, or acknowledged by
+// token) are committed by themselves; a record that was not is given again. Positions that no record led to are committed by themselves
+// too: where the reset policy put the instance, at once, and where it was sought to, with what is delivered.
 //
 // An instance's state is guarded by its mutex, which is never held while a broker is asked. Nothing of an idle instance waits in a
 // goroutine: what is due at a time (heartbeats, joining again) is a timer, and runs in a goroutine that ends with it.

@@ -190,6 +190,7 @@ type fakeGroup struct {
 	rebalances bool             // the next heartbeat says so
 	fail       map[string]error // of the calls of a name, until it is taken out
 	hang       map[string]bool
+	slow       map[string]time.Duration
 	offsets    map[record.TopicPartition]int64
 	calls      map[string][]time.Time
 	listed     []string
@@ -197,7 +198,7 @@ type fakeGroup struct {
 }
 
 func newGroup(gives ...record.TopicPartition) *fakeGroup {
-	return &fakeGroup{gives: gives, fail: map[string]error{}, hang: map[string]bool{}, offsets: map[record.TopicPartition]int64{}, calls: map[string][]time.Time{}}
+	return &fakeGroup{gives: gives, fail: map[string]error{}, hang: map[string]bool{}, slow: map[string]time.Duration{}, offsets: map[record.TopicPartition]int64{}, calls: map[string][]time.Time{}}
 }
 
 // set changes it.
@@ -223,8 +224,9 @@ func (g *fakeGroup) called(name string) int {
 func (g *fakeGroup) enter(ctx context.Context, name string) error {
 	g.mu.Lock()
 	g.calls[name] = append(g.calls[name], time.Now())
-	hang, err := g.hang[name], g.fail[name]
+	hang, slow, err := g.hang[name], g.slow[name], g.fail[name]
 	g.mu.Unlock()
+	time.Sleep(slow)
 	if hang {
 		<-ctx.Done()
 		return fault.Wrap(fault.BrokerNotAvailable, ctx.Err(), "The broker is not available.")

@@ -201,8 +201,11 @@ func (i *Instance) SubscribePattern(pattern string, visible func(topic string) b
 	}
 	same := i.pattern != nil && i.pattern.String() == expression.String()
 	i.mode, i.pattern, i.visible = byPattern, expression, visible
-	if !same {
+	switch {
+	case !same:
 		i.rejoinLocked()
+	case i.member != nil:
+		i.member.joined.found = time.Time{} // others may be visible
 	}
 	return nil
 }
@@ -255,7 +258,7 @@ func (i *Instance) Subscription() []string {
 	if mode != byPattern {
 		return topics
 	}
-	names, _ := i.consumers.glance()
+	names, _, _ := i.consumers.glance()
 	return matches(names, pattern, visible)
 }
 

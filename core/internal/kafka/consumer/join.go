@@ -2,6 +2,8 @@ package consumer
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/weir-gateway/weir/core/internal/fault"
 	"github.com/weir-gateway/weir/core/internal/kafka"
 	"github.com/weir-gateway/weir/core/internal/record"
 )
@@ -96,7 +99,7 @@ func (m *member) commitFirst(ctx context.Context) {
 // attempt is one JoinGroup and SyncGroup, with the handshake that gives a new member its id.
 func (m *member) attempt(ctx context.Context) error {
 	m.asked = time.Now()
-	topics, err := m.wanted(ctx)
+	wanted, err := m.wanted(ctx)
 	if err != nil {
 		return err
 	}
@@ -107,7 +110,7 @@ func (m *member) attempt(ctx context.Context) error {
 	as := m.as
 	m.i.mu.Unlock()
 	settings := m.i.consumers.settings
-	request := joinRequest{group: m.i.key.Group, topics: topics, member: as.id, session: settings.SessionTimeout, rebalance: settings.RebalanceTimeout}
+	request := joinRequest{group: m.i.key.Group, topics: wanted.topics, member: as.id, session: settings.SessionTimeout, rebalance: settings.RebalanceTimeout}
 
 	joined, err := m.askToJoin(ctx, request)
 	if codeOf(err) == sarama.ErrMemberIdRequired && joined.as.id != "" {
@@ -131,11 +134,11 @@ func (m *member) attempt(ctx context.Context) error {
 	var counts map[string]int
 	if joined.leader {
 		short, cancel := context.WithTimeout(ctx, min(catalogLongest, settings.SessionTimeout/2))
-		wanted := union(joined.members)
-		found := m.i.consumers.catalog.counts(short, wanted)
+		all := union(joined.members)
+		found := m.i.consumers.catalog.counts(short, all)
 		cancel()
-		counts = make(map[string]int, len(wanted))
-		for _, topic := range wanted {
+		counts = make(map[string]int, len(all))
+		for _, topic := range all {
 			counts[topic] = found[topic] // 0: it does not exist yet
 		}
 		if plan, err = share(joined.protocol, joined.members, counts); err != nil {
@@ -150,7 +153,7 @@ func (m *member) attempt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.settle(joined, given, topics, counts)
+	m.settle(joined, given, wanted, counts)
 	return nil
 }
 
@@ -212,23 +215,40 @@ func (m *member) patiently(ctx context.Context, longest time.Duration, call func
 	return call(ctx)
 }
 
-// wanted are the topics to join with, sorted.
-func (m *member) wanted(ctx context.Context) ([]string, error) {
+// subscription is what a member joins with.
+type subscription struct {
+	topics  []string // sorted
+	pattern string   // that they match; empty: none
+	listing int      // the number of the listing that they are from
+	found   time.Time
+}
+
+// errTooMany marks the refusal of a pattern that matches more topics than an instance may have.
+var errTooMany = errors.New("too many topics match")
+
+// wanted is what to join with. Error: Unprocessable when a pattern matches more than consume.max_partitions topics.
+func (m *member) wanted(ctx context.Context) (subscription, error) {
 	m.i.mu.Lock()
 	mode, topics, pattern, visible := m.i.mode, slices.Clone(m.i.topics), m.i.pattern, m.i.visible
 	m.i.mu.Unlock()
 	if mode != byPattern {
-		return topics, nil
+		return subscription{topics: topics}, nil
 	}
-	names, err := m.i.consumers.listed(ctx)
+	s := subscription{pattern: pattern.String(), found: time.Now()}
+	names, number, err := m.i.consumers.listed(ctx)
 	if err != nil {
-		return nil, err
+		return s, err
 	}
-	return matches(names, pattern, visible), nil
+	s.topics, s.listing = matches(names, pattern, visible), number
+	if most := m.i.consumers.settings.MaxPartitions; len(s.topics) > most {
+		return s, fault.Wrap(fault.Unprocessable, errTooMany, fmt.Sprintf(
+			"topic_pattern matches %d topics; an instance may have at most %d (consume.max_partitions). Subscribe by a narrower one.", len(s.topics), most))
+	}
+	return s, nil
 }
 
 // settle takes an assignment.
-func (m *member) settle(joined joinAnswer, given []record.TopicPartition, topics []string, counts map[string]int) {
+func (m *member) settle(joined joinAnswer, given []record.TopicPartition, joinedWith subscription, counts map[string]int) {
 	i := m.i
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -241,7 +261,7 @@ func (m *member) settle(joined joinAnswer, given []record.TopicPartition, topics
 	held := make(map[record.TopicPartition]*partition, len(given))
 	kept := 0
 	for _, at := range given {
-		if _, wanted := slices.BinarySearch(topics, at.Topic); !wanted {
+		if _, wanted := slices.BinarySearch(joinedWith.topics, at.Topic); !wanted {
 			continue
 		}
 		if p := i.partitions[at]; p != nil && follows {
@@ -260,23 +280,28 @@ func (m *member) settle(joined joinAnswer, given []record.TopicPartition, topics
 		}
 	}
 	i.partitions = held
-	m.state, m.held, m.topics, m.counts = stable, joined.as.generation, topics, counts
+	m.state, m.held, m.joined, m.counts = stable, joined.as.generation, joinedWith, counts
 	m.beat = time.Now()
 	m.watched = m.beat
-	if !slices.Equal(i.wantedLocked(topics), topics) {
+	if i.otherLocked(&joinedWith) {
 		m.state, m.again = joining, true // subscribed anew meanwhile
 	}
 	i.changedLocked()
 	i.resolveLocked()
 }
 
-// wantedLocked are the topics that the instance would join with now, or those that it joined with if only a listing can tell.
-func (i *Instance) wantedLocked(joined []string) []string {
+// otherLocked reports whether the instance has subscribed to something else than it joined with. What topics match a pattern by now, watch
+// finds out.
+func (i *Instance) otherLocked(joined *subscription) bool {
 	if i.mode == byPattern {
-		return joined
+		return joined.pattern != i.pattern.String()
 	}
-	return i.topics
+	return !slices.Equal(i.topics, joined.topics)
 }
+
+// visibleAgain is how many times consume.pattern_refresh it takes at most until an instance notices that it may see other topics, which
+// nothing tells of. To match every name is too much work to do it whenever an instance looks.
+const visibleAgain = 6
 
 // watch looks from time to time whether there is something new to read: partitions, or topics that were not there.
 func (m *member) watch(ctx context.Context) {
@@ -286,7 +311,7 @@ func (m *member) watch(ctx context.Context) {
 	if due {
 		m.watched = time.Now()
 	}
-	mode, pattern, visible, joined, counts := m.i.mode, m.i.pattern, m.i.visible, m.topics, m.counts
+	mode, pattern, visible, joined, counts := m.i.mode, m.i.pattern, m.i.visible, m.joined, m.counts
 	m.i.mu.Unlock()
 	if !due || ctx.Err() != nil {
 		return
@@ -298,9 +323,16 @@ func (m *member) watch(ctx context.Context) {
 			reason = "topic " + topic + " has other partitions than before"
 		}
 	}
-	if mode == byPattern { // what is visible may have changed even where the topics have not
-		if names, known := m.i.consumers.glance(); known && !slices.Equal(matches(names, pattern, visible), joined) {
-			reason = "the pattern matches other topics than before"
+	if mode == byPattern {
+		names, number, known := m.i.consumers.glance()
+		if known && (number != joined.listing || time.Since(joined.found) >= visibleAgain*settings.PatternRefresh) {
+			found := time.Now()
+			if !slices.Equal(matches(names, pattern, visible), joined.topics) {
+				reason = "the pattern matches other topics than before"
+			}
+			m.i.mu.Lock()
+			m.joined.listing, m.joined.found = number, found
+			m.i.mu.Unlock()
 		}
 	}
 	if reason != "" {

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -10,47 +11,61 @@ import (
 type listing struct {
 	mu     sync.Mutex
 	names  []string // never changed once they are here
+	number int      // of the listing, one more whenever it has other names than the last
 	known  bool     // they were listed at least once
 	listed time.Time
 	asking chan struct{} // closed when the question that is under way is answered; nil: there is none
 	err    error         // of the last question
 }
 
-const listLongest = 10 * time.Second
+const (
+	listLongest = 10 * time.Second
+	// listPatience is how long a join waits for a new listing when there is an old one: its group waits for it.
+	listPatience = 2 * time.Second
+)
 
 // glance gives the topics as last listed, and has them listed anew in the background when that was longer ago than
 // consume.pattern_refresh.
-func (c *Consumers) glance() (names []string, known bool) {
+func (c *Consumers) glance() (names []string, number int, known bool) {
 	l := &c.listing
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if time.Since(l.listed) >= c.settings.PatternRefresh {
 		c.listLocked()
 	}
-	return l.names, l.known
+	return l.names, l.number, l.known
 }
 
-// listed is glance, but waits for a listing when the last one is old or there is none.
-func (c *Consumers) listed(ctx context.Context) ([]string, error) {
+// listed is glance, but waits for a listing when the last one is old or there is none. If the topics cannot be listed now it gives those
+// that were listed last, and an error only if they never were: what a group has must not wait for what it might have.
+func (c *Consumers) listed(ctx context.Context) (names []string, number int, err error) {
 	l := &c.listing
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.known && time.Since(l.listed) < c.settings.PatternRefresh {
-		return l.names, nil
+		return l.names, l.number, nil
 	}
 	asking := c.listLocked()
 	if asking == nil {
-		return nil, shuttingDown(nil)
+		return nil, 0, shuttingDown(nil)
+	}
+	patience := time.NewTimer(listPatience)
+	defer patience.Stop()
+	if !l.known {
+		patience.Stop() // there is nothing else to go by
 	}
 	l.mu.Unlock()
 	select {
 	case <-asking:
-		l.mu.Lock()
-		return l.names, l.err
+	case <-patience.C:
 	case <-ctx.Done():
-		l.mu.Lock()
-		return nil, ctx.Err()
+		err = ctx.Err()
 	}
+	l.mu.Lock()
+	if err == nil && !l.known {
+		err = l.err
+	}
+	return l.names, l.number, err
 }
 
 // listLocked has the topics listed, once for all who ask at the same time.
@@ -67,6 +82,9 @@ func (c *Consumers) listLocked() <-chan struct{} {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if l.err = err; err == nil {
+			if !slices.Equal(l.names, names) {
+				l.number++
+			}
 			l.names, l.known, l.listed = names, true, time.Now()
 		}
 		l.asking = nil

@@ -36,7 +36,7 @@ type member struct {
 	state    memberState
 	as       membership
 	held     int32 // the generation whose assignment the instance holds; -1: none that a later one could follow
-	topics   []string
+	joined   subscription
 	counts   map[string]int // of partitions, as the leader shared them out; nil: somebody else leads
 	beat     time.Time      // the last time that the coordinator knew it
 	watched  time.Time
@@ -235,8 +235,11 @@ func (m *member) backoffLocked() time.Duration {
 	return m.backoff
 }
 
-// final reports whether an error of the coordinator will not go away by trying again.
+// final reports whether an error of the coordinator, or of what to join with, will not go away by trying again.
 func final(err error) bool {
+	if errors.Is(err, errTooMany) {
+		return true
+	}
 	switch codeOf(err) {
 	case sarama.ErrGroupAuthorizationFailed, sarama.ErrClusterAuthorizationFailed, sarama.ErrInvalidGroupId, sarama.ErrInconsistentGroupProtocol,
 		sarama.ErrInvalidSessionTimeout, sarama.ErrGroupMaxSizeReached, sarama.ErrUnsupportedVersion, sarama.ErrUnsupportedSASLMechanism,
