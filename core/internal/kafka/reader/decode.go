@@ -31,8 +31,9 @@ type taken struct {
 	held  int64
 	whole int64 // bytes in memory of all that came, taken or not
 	batch int64 // of the largest batch in it
-	// inAnswer are the records whose bytes are those of the answer, which they keep as a whole, and answerBytes how many they use.
-	inAnswer    []span
+	// inAnswer are the first up to the last of the records whose bytes are those of the answer, which they keep as a whole, and answerBytes
+	// how many they use.
+	inAnswer    span
 	answerBytes int64
 	// more is how many bytes to ask for when the first batch did not fit into what was asked, as far as is known; 0: it did.
 	more int

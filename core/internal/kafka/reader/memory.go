@@ -14,11 +14,10 @@ func (t *taken) keep(records span, compressed bool, kept, left int64) {
 	case records.start == records.end:
 	case !compressed:
 		t.answerBytes += kept
-		if n := len(t.inAnswer); n > 0 && t.inAnswer[n-1].end == records.start {
-			t.inAnswer[n-1].end = records.end
-		} else {
-			t.inAnswer = append(t.inAnswer, records)
+		if t.inAnswer.end == 0 {
+			t.inAnswer.start = records.start
 		}
+		t.inAnswer.end = records.end
 	case kept*fewOf < kept+left:
 		copyOut(t.records[records.start:records.end])
 		t.held += kept
@@ -47,16 +46,15 @@ func settleMemory(gave []taken, size int) (held, whole, batch int64) {
 		t := &gave[i]
 		held, whole, batch = held+t.held, whole+t.whole, max(batch, t.batch)
 		inAnswer += t.answerBytes
-		referred = referred || len(t.inAnswer) > 0
+		referred = referred || t.inAnswer.end > 0
 	}
 	switch {
 	case !referred:
 	case inAnswer*fewOf < int64(size):
 		held += inAnswer
 		for i := range gave {
-			for _, s := range gave[i].inAnswer {
-				copyOut(gave[i].records[s.start:s.end])
-			}
+			t := &gave[i]
+			copyOut(t.records[t.inAnswer.start:t.inAnswer.end])
 		}
 	default:
 		held += max(inAnswer, int64(size))

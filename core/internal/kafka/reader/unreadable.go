@@ -1,9 +1,15 @@
 package reader
 
 import (
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
+	"github.com/IBM/sarama"
+
+	"github.com/weir-gateway/weir/core/internal/fault"
+	"github.com/weir-gateway/weir/core/internal/kafka"
 	"github.com/weir-gateway/weir/core/internal/record"
 )
 
@@ -53,4 +59,31 @@ func (u *unreadable) mark(parts []part, now time.Time) {
 			delete(u.positions, at)
 		}
 	}
+}
+
+// divide lets the halves of a request be asked for apart, so that what cannot be read costs only the partition that has it, and in the
+// end only what follows it there.
+func (c *call) divide(parts []*part) {
+	if len(parts) == 1 {
+		parts[0].alone, parts[0].narrow, parts[0].suspect = true, true, suspectBatches
+		return
+	}
+	for _, half := range [][]*part{parts[:len(parts)/2], parts[len(parts)/2:]} {
+		c.groups++
+		for _, p := range half {
+			p.group, p.alone = c.groups, len(half) == 1
+		}
+	}
+}
+
+// giveUp settles a partition whose next batch cannot be read.
+func (c *call) giveUp(p *part, err error) {
+	c.reader.unreadable.note(p, suspectBatches)
+	text := fmt.Sprintf("The batch of partition %s-%d at offset %d cannot be read.", p.result.Topic, p.result.Partition, p.next)
+	if errors.Is(err, sarama.ErrDecompressedBatchTooLarge) {
+		text += fmt.Sprintf(" It is larger than %d MiB when it is decompressed. Let its producer make smaller batches", kafka.LargestBatch>>20)
+	} else {
+		text += " It is damaged, or compressed in a way that is not known"
+	}
+	c.settle(p, fault.Wrap(fault.KafkaFailed, err, text+"; to read on, seek to an offset behind it."))
 }
