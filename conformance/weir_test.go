@@ -41,7 +41,7 @@ func (e coreEnv) Inject(_ context.Context, fault conformance.Fault) (func(), err
 		if err := e.gateway.Broker.Down(0); err != nil {
 			return nil, err
 		}
-		return sync.OnceFunc(func() { e.gateway.Broker.Up(0) }), nil //nolint:errcheck // there is a node 0, as Down has found
+		return sync.OnceFunc(func() { e.gateway.Broker.Up(0) }), nil // there is a node 0, as Down has found
 	}
 	if fault.Hang {
 		return e.gateway.Broker.Hang(fault.API, anyNode, 0), nil
@@ -77,7 +77,7 @@ func TestMain(m *testing.M) {
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
 	if !given {
-		flag.Set("test.parallel", strconv.Itoa(waiting*runtime.GOMAXPROCS(0))) //nolint:errcheck // a flag of the testing package, and a number
+		flag.Set("test.parallel", strconv.Itoa(waiting*runtime.GOMAXPROCS(0))) // a flag of the testing package, and a number
 	}
 	os.Exit(m.Run())
 }

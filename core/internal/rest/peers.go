@@ -138,7 +138,11 @@ func (h *Handler) toOwner(x *exchange, waits bool) (passed bool, err error) {
 		return false, nil
 	}
 	body := &passedBody{request: r}
-	ctx, cancel := context.WithCancel(r.Context())
+	bound := r.deadline // the other node has the same bound, and says so itself
+	if bound.IsZero() {
+		bound = x.started.Add(h.settings.Limits.RequestTimeout)
+	}
+	ctx, cancel := context.WithDeadline(r.Context(), bound.Add(passedMargin))
 	defer cancel()
 	keep := func() bool { return true }
 	if waits {
@@ -155,6 +159,9 @@ func (h *Handler) toOwner(x *exchange, waits bool) (passed bool, err error) {
 	body.abandon()
 	if failed := body.failure(); failed != nil && err != nil {
 		return false, readFault(failed)
+	}
+	if err != nil && waits && h.draining.Err() != nil && r.Context().Err() == nil {
+		return false, fault.Wrap(fault.Unavailable, err, "The gateway is shutting down. Send the request to another instance, or again later.")
 	}
 	if errors.Is(err, ErrUnreachable) {
 		return false, fault.Wrap(fault.InstanceNotFound, err, "Consumer instance not found.")
@@ -205,6 +212,18 @@ func (w passingWriter) WriteHeader(status int) {
 	}
 	w.exchange.WriteHeader(status)
 }
+
+// Write gives the client time for each piece, as for an answer of this node.
+func (w passingWriter) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	w.request.control.SetWriteDeadline(time.Now().Add(w.answerWithin)) //nolint:errcheck // a writer without deadlines: the client's own pace
+	return w.exchange.Write(p)
+}
+
+// passedMargin is how much longer than a request's bound the node that holds the instance may take to say that it is over.
+const passedMargin = 5 * time.Second
 
 // passedBody is the body of a request that is passed on. The transport reads it on a goroutine that may outlive the handler, and a
 // server's body must not be read then: Close ends a read that is waiting and lets no other begin.

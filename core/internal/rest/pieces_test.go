@@ -89,3 +89,35 @@ func TestALongAnswerMayTakeItsTime(t *testing.T) {
 		}
 	}
 }
+
+// An answer of another node is given the time of each piece, too.
+func TestAPassedOnAnswerMayTakeItsTime(t *testing.T) {
+	t.Parallel()
+	const size, within = 24 << 20, 400 * time.Millisecond
+	settings := config.Default()
+	failed := make(chan error, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		x := &exchange{responseWriter: responseWriter{ResponseWriter: w, answerWithin: within},
+			request: Request{Request: r, Settings: &settings, control: http.NewResponseController(w)}}
+		to := passingWriter{x, &passedBody{request: &x.request}, func() bool { return true }}
+		for range size / (32 << 10) {
+			if _, err := to.Write(make([]byte, 32<<10)); err != nil {
+				failed <- err
+				return
+			}
+		}
+		failed <- nil
+	}))
+	t.Cleanup(server.Close)
+	conn := request(t, server.Listener.Addr().String())
+	go func() { // takes the answer in about two seconds
+		for buffer := make([]byte, 256<<10); ; time.Sleep(20 * time.Millisecond) {
+			if _, err := conn.Read(buffer); err != nil {
+				return
+			}
+		}
+	}()
+	if err := <-failed; err != nil {
+		t.Error(err)
+	}
+}

@@ -103,7 +103,7 @@ func (r *Reader) newCall(positions []record.Position, options Options) (*call, e
 	}
 	for i, at := range positions {
 		name := record.TopicPartition{Topic: at.Topic, Partition: at.Partition}
-		twice := false
+		var twice bool
 		if seen != nil {
 			_, twice = seen[name]
 			seen[name] = struct{}{}

@@ -229,7 +229,7 @@ func (l *offsetLookup) take(i int, response *sarama.OffsetResponse, err error) (
 func (l *offsetLookup) failed(i int, err error) (again bool) {
 	f := kafka.Fault(err)
 	l.answers[i].Err = f
-	return f.Code.Retriable() || kafka.Retriable(err) && f.Code != fault.UnknownTopic || err == error(sarama.ErrUnknownTopicOrPartition)
+	return f.Code.Retriable() || kafka.Retriable(err) && f.Code != fault.UnknownTopic || err == error(sarama.ErrUnknownTopicOrPartition) //nolint:errorlint // the answer of a leader that has just changed, not the metadata that wraps it
 }
 
 // pause waits before questions are put again, and asks who leads now. It reports whether there is time left.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net/http"
 	"net/http/httputil"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/weir-gateway/weir/core/identity"
 	"github.com/weir-gateway/weir/core/internal/fault"
@@ -65,6 +67,7 @@ func (p *Peers) Forward(w http.ResponseWriter, r *http.Request, to string, call 
 			out.Out.Header.Del("Expect")                                                              // this side has asked the client for the body already
 			out.Out.Header.Del("Weir-Forwarded")
 			out.Out.Header.Set(identity.Header, header)
+			sendOnce(out.Out)
 		},
 		ModifyResponse: func(response *http.Response) error {
 			if reason := response.Header.Get(refusedHeader); reason != "" {
@@ -83,6 +86,23 @@ func (p *Peers) Forward(w http.ResponseWriter, r *http.Request, to string, call 
 	return p.failure(r.Context(), alive, peer, connection.Load(), failed)
 }
 
+// sendOnce keeps http.Transport from sending a request again by itself, as it does when a connection ends before the answer begins: a read
+// that was carried out twice has skipped records.
+func sendOnce(out *http.Request) {
+	out.GetBody = nil
+	out.Header.Del("Idempotency-Key")
+	out.Header.Del("X-Idempotency-Key")
+	if (out.Body == nil || out.Body == http.NoBody) && out.Method == http.MethodGet {
+		out.Body, out.ContentLength = emptyBody{}, 0
+	}
+}
+
+// emptyBody is a body without bytes that is not known to be one.
+type emptyBody struct{}
+
+func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
+func (emptyBody) Close() error             { return nil }
+
 // failure says what a request that got no answer means to its client.
 func (p *Peers) failure(ctx, alive context.Context, peer *node, connected bool, err error) error {
 	switch {
@@ -90,12 +110,15 @@ func (p *Peers) failure(ctx, alive context.Context, peer *node, connected bool, 
 		return fmt.Errorf("waiting for node %s: %w", peer.id, ctx.Err())
 	case alive.Err() != nil:
 		return rest.ErrUnreachable
-	case !connected:
+	case !connected && errors.Is(err, syscall.ECONNREFUSED):
 		peer.down(err)
 		return rest.ErrUnreachable
 	}
 	if !p.stillThere(ctx, peer) {
 		return rest.ErrUnreachable
+	}
+	if !connected { // one attempt may fail of a node that is well
+		return fault.Wrap(fault.Unavailable, errors.Join(errGaveNone, err), "The gateway that holds the consumer instance cannot be reached at the moment, so the request was not carried out. Send it again.")
 	}
 	p.logger.Error("a peer gave no answer", "node", peer.id, "error", err)
 	return fault.Wrap(fault.Unavailable, errors.Join(errGaveNone, err), "The gateway that holds the consumer instance gave no answer. Whether the request was carried out is not known.")
