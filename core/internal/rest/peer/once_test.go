@@ -14,7 +14,7 @@ func TestAReadIsNeverSentTwice(t *testing.T) {
 	var calls atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if calls.Add(1) == 1 { // keeps the connection, so that the next request finds one in use before
-			w.Write([]byte("ok")) //nolint:errcheck // the test would tell
+			w.Write([]byte("ok"))
 			return
 		}
 		conn, _, err := http.NewResponseController(w).Hijack()
