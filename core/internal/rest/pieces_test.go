@@ -69,11 +69,11 @@ func TestALongAnswerMayTakeItsTime(t *testing.T) {
 		rate  int
 		taken bool
 	}{{"steady", 1 << 20, true}, {"trickling", 1 << 30, false}} {
-		const size = 24 << 20
-		address, ended := answering(t, config.Limits{WriteTimeout: 400 * time.Millisecond, WriteRate: c.rate}, size, 64<<10)
+		const size, within = 24 << 20, 2 * time.Second
+		address, ended := answering(t, config.Limits{WriteTimeout: within, WriteRate: c.rate}, size, 64<<10)
 		conn := request(t, address)
-		go func() { // takes the answer in about two seconds, until it ends
-			for buffer := make([]byte, 256<<10); ; time.Sleep(20 * time.Millisecond) {
+		go func() { // takes the answer in some six seconds, until it ends
+			for buffer := make([]byte, 256<<10); ; time.Sleep(60 * time.Millisecond) {
 				if _, err := conn.Read(buffer); err != nil {
 					return
 				}
@@ -110,8 +110,8 @@ func TestAPassedOnAnswerMayTakeItsTime(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	conn := request(t, server.Listener.Addr().String())
-	go func() { // takes the answer in about two seconds
-		for buffer := make([]byte, 256<<10); ; time.Sleep(20 * time.Millisecond) {
+	go func() { // takes the answer in some six seconds
+		for buffer := make([]byte, 256<<10); ; time.Sleep(60 * time.Millisecond) {
 			if _, err := conn.Read(buffer); err != nil {
 				return
 			}

@@ -24,8 +24,8 @@ func TestABrokerThatHangsKeepsNoRoom(t *testing.T) {
 	positions := spread(t, r.broker, "a", 2)
 	produce(t, newProducer(t, r.broker.Addresses()), values("a", 0, 3, 10)...)
 	produce(t, newProducer(t, r.broker.Addresses()), values("a", 1, 3, 10)...)
-	readAll(t, r.reader, []record.Position{positions[0]}, Options{})
-	readAll(t, r.reader, []record.Position{positions[1]}, Options{})
+	readAll(t, r.reader, []record.Position{positions[0]}, Options{Patience: 3 * time.Second})
+	readAll(t, r.reader, []record.Position{positions[1]}, Options{Patience: 3 * time.Second})
 	var all sync.WaitGroup
 	for range polls {
 		all.Go(func() {
@@ -39,7 +39,7 @@ func TestABrokerThatHangsKeepsNoRoom(t *testing.T) {
 	}
 	all.Wait()
 	for range 20 {
-		if got := r.fetchOne(t, position("a", 0, 0), Options{}); got.Err != nil || len(got.Records) != 3 {
+		if got := r.fetchOne(t, position("a", 0, 0), Options{Patience: 3 * time.Second}); got.Err != nil || len(got.Records) != 3 {
 			t.Fatalf("a healthy broker: %+v", got)
 		}
 	}
