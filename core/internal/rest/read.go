@@ -200,7 +200,7 @@ func (read *PartitionRead) Fetch(ctx context.Context, r *Request, grant *Grant, 
 			release()
 		}
 		if result.Readable < 0 && len(a.Records) == 0 { // its broker has not said anything
-			release()
+			a.Release()
 			return nil, fault.New(fault.KafkaRetriable, "The broker did not answer in time. Read again later.")
 		}
 		a.Readable = max(a.Readable, result.Readable)
