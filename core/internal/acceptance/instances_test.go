@@ -94,14 +94,15 @@ func TestIdleInstancesAreCheap(t *testing.T) {
 		}
 	}
 
-	// The reads are to be open together, which is the clients' doing: on a busy computer some are over before others begin.
-	for attempt := 1; readTogether(t, w, client, topic, 100, 1<<20, 0.9) < 0.5; attempt++ {
+	// The reads are to be open together, which is the clients' doing: on a busy computer some are over before others begin. How much of the
+	// log makes so much memory is an estimate, so that an answer may have less than was asked.
+	for attempt := 1; readTogether(t, w, client, topic, 100, 1<<20, 0.2) < 0.5; attempt++ {
 		if attempt == 5 {
 			t.Errorf("the reads were not open together in %d attempts", attempt)
 			break
 		}
 	}
-	readTogether(t, w, client, compressed, 100, 1<<20, 0.2) // how much expands to so much is an estimate
+	readTogether(t, w, client, compressed, 100, 1<<20, 0.2)
 }
 
 // joined makes instances, each in a group of its own, and reads with them until they hold all partitions.
