@@ -235,7 +235,7 @@ type Consume struct {
 	// name. Beyond it: 422.
 	MaxPartitions int `yaml:"max_partitions" default:"5000" min:"1" max:"1000000"`
 	// HeartbeatInterval is how often a member of a group tells its coordinator that it is there. It is also how soon it learns of a
-	// rebalance.
+	// rebalance. At most a third of the session's timeout.
 	HeartbeatInterval time.Duration `yaml:"heartbeat_interval" default:"500ms" min:"50ms" max:"1m"`
 	// SessionTimeout is how long after its last heartbeat a member is given up by its coordinator. Brokers bound it
 	// (group.min.session.timeout.ms, group.max.session.timeout.ms).

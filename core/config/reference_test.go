@@ -73,7 +73,7 @@ var schemaCannotKnow = []string{
 	"peers-https-without-certificate", "peers-node-id-unknown", "peers-node-ids", "peers-secret-short", "peers-tls-incomplete",
 	"peers-urls", "peers-without-anything", "peers-without-node-id",
 	"number-is-hexadecimal", "record-larger-than-body", "sasl-without-credentials", "sasl-without-mechanism", "sasl-without-tls",
-	"size-overflows", "size-too-large", "stall-outlives-produce", "tag",
+	"size-overflows", "size-too-large", "stall-outlives-produce", "heartbeat-outlives-session", "wait-outlives-longest", "tag",
 	"tls-certificate-without-key", "tls-client-ca-alone", "tls-key-without-certificate", "tls-off", "two-documents",
 }
 

@@ -148,7 +148,20 @@ func (v *validator) times(c Config) {
 			durationText(c.Produce.Timeout), durationText(c.Limits.RequestTimeout)),
 			"make it at most limits.request_timeout: a request must outlive its records", "limits.request_timeout")
 	}
+	if c.Consume.HeartbeatInterval > c.Consume.SessionTimeout/heartbeatsInSession {
+		v.add("consume.heartbeat_interval", fmt.Sprintf("%s is longer than a third of consume.session_timeout, which is %s",
+			durationText(c.Consume.HeartbeatInterval), durationText(c.Consume.SessionTimeout)),
+			"make it at most a third: a member that is given up between two heartbeats still reads partitions that others own", "consume.session_timeout")
+	}
+	if c.Consume.RequestTimeout > c.Consume.MaxRequestTimeout {
+		v.add("consume.request_timeout", fmt.Sprintf("%s is longer than consume.max_request_timeout, which is %s",
+			durationText(c.Consume.RequestTimeout), durationText(c.Consume.MaxRequestTimeout)),
+			"make it at most consume.max_request_timeout", "consume.max_request_timeout")
+	}
 }
+
+// heartbeatsInSession is how many heartbeats there must be in a session, as Kafka advises: one may be lost.
+const heartbeatsInSession = 3
 
 // sizes checks that what is allowed by one bound fits under the next.
 func (v *validator) sizes(c Config) {

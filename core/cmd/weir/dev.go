@@ -101,7 +101,7 @@ Write two records (v2), then a stream of them (v3):
     -d '{"records":[{"key":"k1","value":{"id":1}},{"key":"k2","value":{"id":2}}]}'
 
   curl %s/v3/clusters/%s/topics/%s/records -H 'Content-Type: application/json' \
-    -d '{"value":{"type":"JSON","data":{"id":3}}} {"value":{"type":"STRING","data":"four"}}'
+    -d '{"value":{"type":"JSON","data":{"id":3}}} {"value":{"type":"JSON","data":{"id":4}}}'
 
 Read them: as a member of a group (run the last line again for more), or at an offset:
 

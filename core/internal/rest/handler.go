@@ -385,8 +385,14 @@ func (x *exchange) fail(f *fault.Error) {
 			x.Header().Set("Connection", "close") // the body was not read and will not be
 		}
 		writeError(x, x.answer, f)
+		if x.request.Request.Context().Err() != nil { // nobody is there to read it: no failure of the gateway's
+			x.status = statusClientGone
+		}
 	}
 }
+
+// statusClientGone is what is counted and logged of a request whose client left before it was answered, after nginx's custom.
+const statusClientGone = 499
 
 // unread reports whether a fault was found before the body was read, when reading it only to throw it away would be the
 // very work that the bound is there to save.

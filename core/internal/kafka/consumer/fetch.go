@@ -88,11 +88,12 @@ func (r *reading) ask(v view, positions []record.Position, wait time.Duration, m
 		return results, release, nil
 	}
 	release()
+	longest := unreachableLongest
 	switch code := fault.From(err).Code; {
 	case ctx.Err() != nil && r.ctx.Err() == nil:
 		return nil, nil, nil // something has changed, or it is to stop
 	case r.ctx.Err() != nil:
-		err = fault.Wrap(fault.BrokerNotAvailable, err, "The broker is not available: it did not answer in time.")
+		err, longest = fault.Wrap(fault.BrokerNotAvailable, err, "The broker is not available: it did not answer in time."), silentLongest
 	case !retriable(err), code == fault.Overloaded:
 		return nil, nil, err
 	}
@@ -100,7 +101,7 @@ func (r *reading) ask(v view, positions []record.Position, wait time.Duration, m
 	if i.silent.IsZero() {
 		i.silent = began
 	}
-	if time.Since(i.silent) > troubleLongest {
+	if time.Since(i.silent) > longest {
 		r.failed = err
 	} else {
 		r.failed = errSlow // a broker may be slow now and then

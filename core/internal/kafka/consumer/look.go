@@ -47,7 +47,7 @@ func (r *reading) look() (v view, err error) {
 		}
 		if m.state != stable {
 			r.state = Rebalancing
-			if m.trouble != nil && time.Since(m.troubled) > troubleLongest/2 {
+			if m.trouble != nil && time.Since(m.troubled) > unreachableLongest/2 {
 				r.failed, r.silent = m.trouble, true
 			}
 			return v, nil

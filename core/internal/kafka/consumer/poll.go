@@ -72,8 +72,9 @@ func (b *Batch) Done(delivered bool) {
 const (
 	// grace is how much longer than its wait a read may wait for brokers. With it everything else has to fit into half a second.
 	grace = 350 * time.Millisecond
-	// troubleLongest is how long brokers may say nothing before a read that has nothing says so.
-	troubleLongest = time.Second
+	// unreachableLongest is how long a coordinator or the brokers may not be reached before a read that has nothing says so, and
+	// silentLongest how long they may say nothing: a busy one is slow now and then.
+	unreachableLongest, silentLongest = time.Second, 3 * time.Second
 	// gatherPause is the pause of a read that has not got enough: it would otherwise fetch record by record.
 	gatherPause = 50 * time.Millisecond
 )
